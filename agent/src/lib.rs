@@ -1,0 +1,8 @@
+//! The library behind `sonde-agent`: probes, tables, names, series.
+//!
+//! The map of modules and what each may import is in `docs/architecture.md`.
+
+#![deny(unsafe_code)]
+
+pub mod model;
+pub mod registry;

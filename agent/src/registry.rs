@@ -1,0 +1,12 @@
+//! Series: the catalogue of metrics, label sets, and the immutable snapshot that `/metrics` and the push path both read.
+//!
+//! A [`Snapshot`] is made at most once a second by the event loop and shared by reference: whoever scrapes and
+//! whoever pushes sees the same series with the same values.
+
+mod labels;
+mod metric;
+mod snapshot;
+
+pub use labels::Labels;
+pub use metric::{Kind, Metric, Scope};
+pub use snapshot::{Family, Sample, Snapshot, SnapshotBuilder, Value};
