@@ -3,6 +3,7 @@
 //! A [`Snapshot`] is made at most once a second by the event loop and shared by reference: whoever scrapes and
 //! whoever pushes sees the same series with the same values.
 
+pub mod catalog;
 mod labels;
 mod metric;
 mod snapshot;

@@ -13,8 +13,11 @@ static EMPTY: LazyLock<Arc<Labels>> = LazyLock::new(|| Arc::new(Labels { pairs: 
 impl Labels {
     /// Builds a set. Pairs with an empty value are left out: to Prometheus they mean an absent label.
     pub fn new<V: Into<Box<str>>>(pairs: impl IntoIterator<Item = (&'static str, V)>) -> Arc<Self> {
-        let mut pairs: Vec<(&'static str, Box<str>)> =
-            pairs.into_iter().map(|(name, value)| (name, value.into())).filter(|(_, value)| !value.is_empty()).collect();
+        let mut pairs: Vec<(&'static str, Box<str>)> = pairs
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
         pairs.sort_by_key(|(name, _)| *name);
         pairs.dedup_by_key(|(name, _)| *name);
         Arc::new(Self { pairs: pairs.into() })

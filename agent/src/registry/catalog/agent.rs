@@ -1,0 +1,120 @@
+//! The agent about itself: what it runs, what it lost, what it costs.
+
+super::catalog! {
+    title: "Agent", prefix: "sonde_agent_", scope: Agent;
+
+    NODE_AGENT_INFO: Gauge "node_agent_info" ["version"]
+        "1, with the agent's version as label",
+        from "the build";
+    BUILD_INFO: Gauge "sonde_agent_build_info" ["version", "arch"]
+        "1, with what was built as labels",
+        from "the build";
+    START_TIME_SECONDS: Gauge "sonde_agent_start_time_seconds" []
+        "When the agent started, since the Unix epoch",
+        from "the clock at start";
+    CPU_SECONDS_TOTAL: Counter "sonde_agent_cpu_seconds_total" ["mode"]
+        "CPU time of the agent's process",
+        from "/proc/self/stat";
+    RESIDENT_MEMORY_BYTES: Gauge "sonde_agent_resident_memory_bytes" []
+        "Physical memory of the agent's process",
+        from "/proc/self/status VmRSS";
+    RESIDENT_MEMORY_PEAK_BYTES: Gauge "sonde_agent_resident_memory_peak_bytes" []
+        "Largest physical memory of the agent's process so far",
+        from "/proc/self/status VmHWM";
+    OPEN_FDS: Gauge "sonde_agent_open_fds" []
+        "File descriptors held by the agent",
+        from "/proc/self/fd";
+    PROBE_STATE: Gauge "sonde_agent_probe_state" ["probe", "verdict"]
+        "1 for the verdict on each probe: ok, unsupported, broken, disabled",
+        from "the loader";
+    PROGRAM_RUNS_TOTAL: Counter "sonde_agent_program_runs_total" ["program"]
+        "Runs of a kernel program",
+        from "bpf_prog_info.run_cnt";
+    PROGRAM_RUN_SECONDS_TOTAL: Counter "sonde_agent_program_run_seconds_total" ["program"]
+        "Time spent in a kernel program",
+        from "bpf_prog_info.run_time_ns";
+    PROGRAM_DROPS_TOTAL: Counter "sonde_agent_program_drops_total" ["program", "reason"]
+        "Observations that a kernel program could not hand over",
+        from "the programs' own counters";
+    RING_CAPACITY_BYTES: Gauge "sonde_agent_ring_capacity_bytes" ["ring"]
+        "Size of a ring between kernel and agent",
+        from "bpf_map_info";
+    RING_FILL_BYTES: Gauge "sonde_agent_ring_fill_bytes" ["ring"]
+        "Bytes that waited in a ring when it was last drained",
+        from "the ring's positions";
+    MAP_ENTRIES: Gauge "sonde_agent_map_entries" ["map"]
+        "Entries in a kernel map",
+        from "a walk over the map, or the agent's own count";
+    MAP_MAX_ENTRIES: Gauge "sonde_agent_map_max_entries" ["map"]
+        "Entries that fit in a kernel map",
+        from "bpf_map_info";
+    MAP_BYTES: Gauge "sonde_agent_map_bytes" ["map"]
+        "Locked kernel memory of a map",
+        from "memlock of the map's fdinfo";
+    EVENTS_TOTAL: Counter "sonde_agent_events_total" ["event"]
+        "Events taken from the kernel",
+        from "the ring reader";
+    DECODE_ERRORS_TOTAL: Counter "sonde_agent_decode_errors_total" ["code"]
+        "Records from the kernel that could not be understood",
+        from "the ring reader and the iterators";
+    QUEUE_DEPTH: Gauge "sonde_agent_queue_depth" ["queue"]
+        "Messages waiting between two tasks of the agent",
+        from "the channel";
+    QUEUE_CAPACITY: Gauge "sonde_agent_queue_capacity" ["queue"]
+        "Messages that fit between two tasks of the agent",
+        from "the channel";
+    QUEUE_DROPPED_TOTAL: Counter "sonde_agent_queue_dropped_total" ["queue"]
+        "Messages dropped because the queue was full",
+        from "the sender";
+    CONNECTIONS: Gauge "sonde_agent_connections" []
+        "Open TCP connections in the agent's table",
+        from "the table";
+    CONNECTIONS_UNOWNED_TOTAL: Counter "sonde_agent_connections_unowned_total" []
+        "TCP connections whose owner could not be told",
+        from "the table";
+    WORKLOADS: Gauge "sonde_agent_workloads" ["kind"]
+        "Containers, services and host executables known to the agent",
+        from "the table of workloads";
+    INSPECTIONS_TOTAL: Counter "sonde_agent_inspections_total" ["runtime", "result"]
+        "Questions to a container runtime about a container",
+        from "the runtime's client";
+    SNAPSHOT_DURATION_SECONDS: Histogram "sonde_agent_snapshot_duration_seconds" []
+        "Time to read all sources and to build all series once",
+        from "the event loop";
+    SCRAPE_DURATION_SECONDS: Histogram "sonde_agent_scrape_duration_seconds" ["format"]
+        "Time to answer a request for /metrics",
+        from "the HTTP server";
+    SCRAPES_REFUSED_TOTAL: Counter "sonde_agent_scrapes_refused_total" ["reason"]
+        "Requests for /metrics that were refused",
+        from "the HTTP server";
+    SERIES: Gauge "sonde_agent_series" []
+        "Series in the snapshot",
+        from "the registry";
+    SERIES_REJECTED_TOTAL: Counter "sonde_agent_series_rejected_total" ["reason"]
+        "Samples left out of a snapshot because they would have made it invalid",
+        from "the registry";
+    SERIES_FOLDED_TOTAL: Counter "sonde_agent_series_folded_total" []
+        "Destinations and listeners folded into one series by the cap per container",
+        from "the tables";
+    PUSH_TICKS_TOTAL: Counter "sonde_agent_push_ticks_total" ["result"]
+        "Intervals at which a snapshot should have been pushed: appended, missed, failed",
+        from "the push loop";
+    PUSH_STALE_MARKERS_TOTAL: Counter "sonde_agent_push_stale_markers_total" []
+        "Markers appended for series that ended",
+        from "the push loop";
+    PUSH_QUEUE_BYTES: Gauge "sonde_agent_push_queue_bytes" []
+        "Bytes of the durable queue on disk",
+        from "the embedded collector";
+    PUSH_LAG_BYTES: Gauge "sonde_agent_push_lag_bytes" ["target"]
+        "Bytes of the durable queue that a target has not taken yet",
+        from "the embedded collector";
+    PUSH_SENT_SAMPLES_TOTAL: Counter "sonde_agent_push_sent_samples_total" ["target"]
+        "Samples that a target took",
+        from "the embedded collector";
+    PUSH_DROPPED_SAMPLES_TOTAL: Counter "sonde_agent_push_dropped_samples_total" ["target", "reason"]
+        "Samples that a target will never get",
+        from "the embedded collector";
+    PUSH_RETRIES_TOTAL: Counter "sonde_agent_push_retries_total" ["target"]
+        "Requests to a target that have to be sent again",
+        from "the embedded collector";
+}

@@ -1,0 +1,49 @@
+//! TCP, as the kernel's sockets tell it.
+//!
+//! Outbound series are told apart by `destination` (what the program connected to) and `actual_destination` (where
+//! the connection ended after address translation). Inbound series carry the listener's address only: peers are
+//! not bounded.
+
+super::catalog! {
+    title: "TCP", prefix: "container_net_tcp_", scope: Container;
+
+    LISTEN_INFO: Gauge "container_net_tcp_listen_info" ["listen_addr", "proxy"]
+        "1 for every address on which the container accepts TCP connections",
+        from "tp_btf/inet_sock_set_state, iter/task_file; wildcard listeners are expanded by the addresses of their network namespace";
+    SUCCESSFUL_CONNECTS_TOTAL: Counter "container_net_tcp_successful_connects_total" ["destination", "actual_destination"]
+        "Outbound TCP connections that were established",
+        from "tp_btf/inet_sock_set_state, SYN_SENT to ESTABLISHED";
+    CONNECTION_TIME_SECONDS_TOTAL: Counter "container_net_tcp_connection_time_seconds_total" ["destination", "actual_destination"]
+        "Time spent on establishing outbound TCP connections",
+        from "tp_btf/inet_sock_set_state, from CLOSE to ESTABLISHED";
+    FAILED_CONNECTS_TOTAL: Counter "container_net_tcp_failed_connects_total" ["destination"]
+        "Outbound TCP connections that could not be established",
+        from "tp_btf/inet_sock_set_state, SYN_SENT to CLOSE";
+    ACTIVE_CONNECTIONS: Gauge "container_net_tcp_active_connections" ["destination", "actual_destination"]
+        "Outbound TCP connections that are open",
+        from "iter/task_file, tp_btf/inet_sock_set_state";
+    RETRANSMITS_TOTAL: Counter "container_net_tcp_retransmits_total" ["destination", "actual_destination"]
+        "TCP segments sent again on outbound connections",
+        from "tcp_sock.total_retrans at every snapshot and at destroy";
+    BYTES_SENT_TOTAL: Counter "container_net_tcp_bytes_sent_total" ["destination", "actual_destination"]
+        "Payload bytes sent on outbound TCP connections",
+        from "tcp_sock.bytes_sent - bytes_retrans at every snapshot and at destroy";
+    BYTES_RECEIVED_TOTAL: Counter "container_net_tcp_bytes_received_total" ["destination", "actual_destination"]
+        "Payload bytes received on outbound TCP connections",
+        from "tcp_sock.bytes_received at every snapshot and at destroy, without the FIN";
+    INBOUND_CONNECTIONS_TOTAL: Counter "container_net_tcp_inbound_connections_total" ["listen_addr"]
+        "TCP connections that the container's listeners took",
+        from "tp_btf/inet_sock_set_state, SYN_RECV to ESTABLISHED";
+    INBOUND_ACTIVE_CONNECTIONS: Gauge "container_net_tcp_inbound_active_connections" ["listen_addr"]
+        "Inbound TCP connections that are open",
+        from "iter/task_file, tp_btf/inet_sock_set_state";
+    INBOUND_RETRANSMITS_TOTAL: Counter "container_net_tcp_inbound_retransmits_total" ["listen_addr"]
+        "TCP segments sent again on inbound connections",
+        from "tcp_sock.total_retrans at every snapshot and at destroy";
+    INBOUND_BYTES_SENT_TOTAL: Counter "container_net_tcp_inbound_bytes_sent_total" ["listen_addr"]
+        "Payload bytes sent on inbound TCP connections",
+        from "tcp_sock.bytes_sent - bytes_retrans at every snapshot and at destroy";
+    INBOUND_BYTES_RECEIVED_TOTAL: Counter "container_net_tcp_inbound_bytes_received_total" ["listen_addr"]
+        "Payload bytes received on inbound TCP connections",
+        from "tcp_sock.bytes_received at every snapshot and at destroy, without the FIN";
+}
