@@ -1,1 +1,49 @@
-fn main() {}
+//! `cargo xtask`: the one door for every developer and CI action.
+//!
+//! One file per command. A command first installs what it needs and does not find, then works; all of
+//! them run with stdin closed. Nothing here is part of the product.
+
+mod build;
+mod build_ebpf;
+mod packages;
+mod paths;
+mod progress;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and tests Sonde.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install the pinned eBPF toolchain if needed and build the kernel object
+    BuildEbpf,
+    /// Build target/release/sonde-agent and target/release/sonde-collector
+    Build,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not returned from main: with RUST_BACKTRACE set the message would drown in frames.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::BuildEbpf => build_ebpf::run(),
+        Command::Build => build::run(),
+    }
+}

@@ -1,0 +1,116 @@
+//! `cargo xtask build-ebpf`: the kernel object, `target/bpf/sonde-ebpf.o`.
+//!
+//! It is always optimised: unoptimised programs do not pass the verifier. It carries BTF for its maps and
+//! no path of the machine that built it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::toolchain::Toolchain;
+use crate::{paths, progress};
+
+const TARGET: &str = "bpfel-unknown-none";
+const BINARY: &str = "sonde-ebpf";
+/// `EM_BPF` of the ELF specification.
+const ELF_MACHINE_BPF: u16 = 247;
+
+/// Installs the toolchain where it is missing, builds the object and says where it is.
+pub fn run() -> Result<()> {
+    let object = ensure()?;
+    let size = fs::metadata(&object).with_context(|| format!("read {}", object.display()))?.len();
+    println!("{} ({size} bytes)", object.strip_prefix(paths::root()?).unwrap_or(&object).display());
+    Ok(())
+}
+
+/// Builds the object. The file keeps its time stamp when its content is unchanged, so the agent is not rebuilt.
+pub fn ensure() -> Result<std::path::PathBuf> {
+    let toolchain = Toolchain::ensure()?;
+    let root = paths::root()?;
+    let build = root.join("target/bpf/build");
+    progress::run(
+        "build the kernel object",
+        toolchain
+            .cargo()
+            .current_dir(root.join("agent-ebpf"))
+            .args(["build", "--release", "--locked", "--target", TARGET, "-Z", "build-std=core"])
+            .args(["--bin", BINARY])
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_DIR", &build)
+            .env("CARGO_ENCODED_RUSTFLAGS", rustflags(toolchain.linker(), &root)),
+    )?;
+    let object = paths::ebpf_object()?;
+    publish(&build.join(TARGET).join("release").join(BINARY), &object)?;
+    Ok(object)
+}
+
+/// Flags are separated by the unit separator, so that paths with spaces survive.
+fn rustflags(linker: &Path, root: &Path) -> OsString {
+    let mut flags: Vec<OsString> = Vec::new();
+    let mut linker_flag = OsString::from("-Clinker=");
+    linker_flag.push(linker);
+    flags.push(linker_flag);
+    // bpf-linker takes the maps' and functions' BTF from debug information.
+    flags.extend(["-Cdebuginfo=2", "-Clink-arg=--btf"].map(OsString::from));
+    flags.push(format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH).into());
+    let homes = ["CARGO_HOME", "HOME"].map(|name| std::env::var_os(name).map(std::path::PathBuf::from));
+    // rustc takes the last prefix that matches, so the most general comes first.
+    for (prefix, name) in homes.iter().flatten().rev().map(|home| (home.as_path(), "~")).chain([(root, ".")])
+    {
+        flags.push(format!("--remap-path-prefix={}={name}", prefix.display()).into());
+    }
+    flags.join(std::ffi::OsStr::new("\x1f"))
+}
+
+fn publish(built: &Path, object: &Path) -> Result<()> {
+    let new = fs::read(built).with_context(|| format!("read {}", built.display()))?;
+    ensure!(is_bpf_object(&new), "{} is no BPF object", built.display());
+    if fs::read(object).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    // Renamed into place: a build that reads the object meanwhile sees the old or the new one, whole.
+    let scratch = object.with_extension("o.new");
+    fs::write(&scratch, new).with_context(|| format!("write {}", scratch.display()))?;
+    fs::rename(&scratch, object).with_context(|| format!("write {}", object.display()))
+}
+
+fn is_bpf_object(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x7fELF") && bytes.get(18..20) == Some(&ELF_MACHINE_BPF.to_le_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_of_the_host_is_refused() {
+        let mut elf = vec![0; 64];
+        elf[..4].copy_from_slice(b"\x7fELF");
+        elf[18..20].copy_from_slice(&62u16.to_le_bytes());
+        assert!(!is_bpf_object(&elf), "x86-64 must not pass");
+        elf[18..20].copy_from_slice(&247u16.to_le_bytes());
+        assert!(is_bpf_object(&elf));
+        assert!(!is_bpf_object(b"\x7fELF"), "a truncated file must not pass");
+    }
+
+    #[test]
+    fn an_unchanged_object_keeps_its_time_stamp() {
+        let directory = tempfile::tempdir().unwrap();
+        let (built, object) = (directory.path().join("built"), directory.path().join("sonde-ebpf.o"));
+        let mut elf = vec![0; 64];
+        elf[..4].copy_from_slice(b"\x7fELF");
+        elf[18..20].copy_from_slice(&247u16.to_le_bytes());
+        fs::write(&built, &elf).unwrap();
+        publish(&built, &object).unwrap();
+        let old = std::time::SystemTime::UNIX_EPOCH;
+        fs::File::options().write(true).open(&object).unwrap().set_modified(old).unwrap();
+        publish(&built, &object).unwrap();
+        assert_eq!(fs::metadata(&object).unwrap().modified().unwrap(), old);
+        elf[63] = 1;
+        fs::write(&built, &elf).unwrap();
+        publish(&built, &object).unwrap();
+        assert_eq!(fs::read(&object).unwrap(), elf);
+    }
+}
