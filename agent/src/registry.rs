@@ -4,10 +4,16 @@
 //! whoever pushes sees the same series with the same values.
 
 pub mod catalog;
+mod check;
+mod encode;
+mod histogram;
 mod labels;
 mod metric;
 mod snapshot;
 
+pub use check::Rejections;
+pub use encode::{Compression, Exposition, Format};
+pub use histogram::{Buckets, Histogram};
 pub use labels::Labels;
 pub use metric::{Kind, Metric, Scope};
 pub use snapshot::{Family, Sample, Snapshot, SnapshotBuilder, Value};

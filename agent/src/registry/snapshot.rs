@@ -1,9 +1,10 @@
-//! All series at one moment.
+//! All series at one moment. One bad sample never voids a snapshot: it is left out and counted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Labels, Metric};
+use super::check::{Check, Rejections};
+use super::{Histogram, Labels, Metric, catalog};
 use crate::model::UnixMillis;
 
 /// A value of a sample.
@@ -11,6 +12,8 @@ use crate::model::UnixMillis;
 pub enum Value {
     /// Of a counter or gauge.
     Number(f64),
+    /// Of a histogram.
+    Histogram(Arc<Histogram>),
 }
 
 /// One series' value. Its labels are the snapshot's common ones, the owner's, and its own.
@@ -29,7 +32,7 @@ pub struct Sample {
 pub struct Family {
     /// The metric.
     pub metric: &'static Metric,
-    /// Its samples, in the order they were added.
+    /// Its samples, in the order they were added; no two with the same labels.
     pub samples: Vec<Sample>,
 }
 
@@ -40,8 +43,17 @@ pub struct Snapshot {
     pub at: UnixMillis,
     /// Labels that every series carries.
     pub common: Arc<Labels>,
-    /// Families in order of their names.
+    /// Families in order of their names, none without samples.
     pub families: Vec<Family>,
+    /// What was left out, in this snapshot and in those before it.
+    pub rejections: Rejections,
+}
+
+impl Snapshot {
+    /// Number of samples.
+    pub fn series(&self) -> usize {
+        self.families.iter().map(|family| family.samples.len()).sum()
+    }
 }
 
 /// Collects samples in any order.
@@ -49,26 +61,65 @@ pub struct Snapshot {
 pub struct SnapshotBuilder {
     families: Vec<Family>,
     index: HashMap<&'static str, usize>,
+    rejections: Rejections,
 }
 
 impl SnapshotBuilder {
-    /// Adds a sample.
+    /// Starts a snapshot that goes on counting where the one before it stopped.
+    pub fn after(rejections: Rejections) -> Self {
+        Self { rejections, ..Self::default() }
+    }
+
+    /// Adds a sample of a counter or gauge.
     pub fn number(&mut self, metric: &'static Metric, owner: &Arc<Labels>, own: &Arc<Labels>, value: f64) {
+        self.add(metric, owner, own, Value::Number(value));
+    }
+
+    /// Adds a sample of a histogram.
+    pub fn histogram(
+        &mut self,
+        metric: &'static Metric,
+        owner: &Arc<Labels>,
+        own: &Arc<Labels>,
+        value: &Arc<Histogram>,
+    ) {
+        self.add(metric, owner, own, Value::Histogram(value.clone()));
+    }
+
+    /// Finishes the snapshot: leaves out what would make it invalid, and adds the registry's own series.
+    pub fn build(mut self, at: UnixMillis, common: Arc<Labels>) -> Snapshot {
+        let mut check = Check::new(&common);
+        for family in &mut self.families {
+            check.retain_valid(family);
+        }
+        self.rejections.add(check.finish());
+        self.families.retain(|family| !family.samples.is_empty());
+        self.reindex();
+        self.add_own_series();
+        self.families.sort_by_key(|family| family.metric.name);
+        Snapshot { at, common, families: self.families, rejections: self.rejections }
+    }
+
+    fn add(&mut self, metric: &'static Metric, owner: &Arc<Labels>, own: &Arc<Labels>, value: Value) {
         let index = *self.index.entry(metric.name).or_insert_with(|| {
             self.families.push(Family { metric, samples: Vec::new() });
             self.families.len() - 1
         });
-        self.families[index].samples.push(Sample {
-            owner: owner.clone(),
-            own: own.clone(),
-            value: Value::Number(value),
-        });
+        self.families[index].samples.push(Sample { owner: owner.clone(), own: own.clone(), value });
     }
 
-    /// Finishes the snapshot.
-    pub fn build(self, at: UnixMillis, common: Arc<Labels>) -> Snapshot {
-        let mut families = self.families;
-        families.sort_by_key(|family| family.metric.name);
-        Snapshot { at, common, families }
+    fn reindex(&mut self) {
+        let positions = self.families.iter().enumerate();
+        self.index = positions.map(|(index, family)| (family.metric.name, index)).collect();
+    }
+
+    fn add_own_series(&mut self) {
+        let none = Labels::empty();
+        for (reason, count) in self.rejections.by_reason() {
+            let own = Labels::new([("reason", reason)]);
+            self.number(&catalog::agent::SERIES_REJECTED_TOTAL, &none, &own, count as f64);
+        }
+        let series = self.families.iter().map(|family| family.samples.len()).sum::<usize>() + 1;
+        self.number(&catalog::agent::SERIES, &none, &none, series as f64);
     }
 }

@@ -1,0 +1,175 @@
+//! The two text formats: Prometheus' 0.0.4 and OpenMetrics 1.0.
+//!
+//! They differ in the type and help lines: OpenMetrics names a counter's family without `_total`, so a counter whose
+//! name has no such suffix is of type `unknown` there, and it ends with `# EOF`.
+
+use super::Encoder;
+use crate::registry::{Family, Histogram, Kind, Labels, Metric, Sample, Value};
+
+/// Encoder of either format.
+#[derive(Debug)]
+pub(super) struct Text {
+    open_metrics: bool,
+    /// The common labels, rendered once.
+    common: Vec<u8>,
+}
+
+impl Text {
+    pub(super) fn classic(common: &Labels) -> Self {
+        Self { open_metrics: false, common: rendered(common) }
+    }
+
+    pub(super) fn open_metrics(common: &Labels) -> Self {
+        Self { open_metrics: true, common: rendered(common) }
+    }
+
+    fn family_name_and_type(&self, metric: &Metric) -> (&'static str, &'static str) {
+        match (metric.kind, metric.name.strip_suffix("_total")) {
+            (Kind::Counter, Some(stem)) if self.open_metrics => (stem, "counter"),
+            (Kind::Counter, None) if self.open_metrics => (metric.name, "unknown"),
+            (Kind::Counter, _) => (metric.name, "counter"),
+            (Kind::Gauge, _) => (metric.name, "gauge"),
+            (Kind::Histogram, _) => (metric.name, "histogram"),
+        }
+    }
+
+    fn line(&self, out: &mut Vec<u8>, name: Name, sample: &Sample, value: f64) {
+        out.extend_from_slice(name.metric.as_bytes());
+        out.extend_from_slice(name.suffix.as_bytes());
+        let opened = out.len();
+        if !self.common.is_empty() {
+            out.push(b'{');
+            out.extend_from_slice(&self.common);
+        }
+        for (name, value) in sample.owner.iter().chain(sample.own.iter()) {
+            separate(out, opened);
+            put_label(out, name, value);
+        }
+        if let Some(bound) = name.le {
+            separate(out, opened);
+            out.extend_from_slice(b"le=\"");
+            put_float(out, bound);
+            out.push(b'"');
+        }
+        if out.len() > opened {
+            out.push(b'}');
+        }
+        out.push(b' ');
+        put_number(out, value);
+        out.push(b'\n');
+    }
+
+    fn histogram(&self, out: &mut Vec<u8>, metric: &'static str, sample: &Sample, value: &Histogram) {
+        let of = |suffix| Name { metric, suffix, le: None };
+        for (bound, count) in value.cumulative() {
+            self.line(out, Name { le: Some(bound), ..of("_bucket") }, sample, count as f64);
+        }
+        let count = value.count() as f64;
+        self.line(out, Name { le: Some(f64::INFINITY), ..of("_bucket") }, sample, count);
+        self.line(out, of("_sum"), sample, value.sum());
+        self.line(out, of("_count"), sample, count);
+    }
+}
+
+impl Encoder for Text {
+    fn begin(&mut self, out: &mut Vec<u8>, _common: &Labels, family: &Family) {
+        let (name, kind) = self.family_name_and_type(family.metric);
+        out.extend_from_slice(b"# HELP ");
+        out.extend_from_slice(name.as_bytes());
+        out.push(b' ');
+        let quote = if self.open_metrics { Quote::Escaped } else { Quote::Plain };
+        put_escaped(out, family.metric.help, quote);
+        out.extend_from_slice(b"\n# TYPE ");
+        out.extend_from_slice(name.as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(kind.as_bytes());
+        out.push(b'\n');
+    }
+
+    fn sample(&mut self, out: &mut Vec<u8>, _common: &Labels, family: &Family, sample: &Sample) {
+        let metric = family.metric.name;
+        match &sample.value {
+            Value::Number(number) => self.line(out, Name { metric, suffix: "", le: None }, sample, *number),
+            Value::Histogram(histogram) => self.histogram(out, metric, sample, histogram),
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        if self.open_metrics {
+            out.extend_from_slice(b"# EOF\n");
+        }
+    }
+}
+
+/// The name of a line, and its bound when it is a bucket.
+struct Name {
+    metric: &'static str,
+    suffix: &'static str,
+    le: Option<f64>,
+}
+
+/// Whether quotation marks are escaped, as they must be inside of a label value.
+#[derive(Clone, Copy, PartialEq)]
+enum Quote {
+    Plain,
+    Escaped,
+}
+
+fn rendered(labels: &Labels) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in labels.iter() {
+        if !out.is_empty() {
+            out.push(b',');
+        }
+        put_label(&mut out, name, value);
+    }
+    out
+}
+
+fn separate(out: &mut Vec<u8>, opened: usize) {
+    out.push(if out.len() == opened { b'{' } else { b',' });
+}
+
+fn put_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"=\"");
+    put_escaped(out, value, Quote::Escaped);
+    out.push(b'"');
+}
+
+fn put_escaped(out: &mut Vec<u8>, text: &str, quote: Quote) {
+    // Almost no value needs escaping; the fold, unlike a search, is compiled to vector instructions.
+    let special = |byte: u8| matches!(byte, b'\\' | b'\n' | b'"');
+    if !text.bytes().fold(false, |found, byte| found | special(byte)) {
+        return out.extend_from_slice(text.as_bytes());
+    }
+    for byte in text.bytes() {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'"' if quote == Quote::Escaped => out.extend_from_slice(b"\\\""),
+            byte => out.push(byte),
+        }
+    }
+}
+
+fn put_number(out: &mut Vec<u8>, number: f64) {
+    // All integers below are exact in a float, and shorter and quicker to print as what they are.
+    const EXACT: f64 = (1_i64 << 53) as f64;
+    if number.abs() < EXACT && number.fract() == 0.0 {
+        out.extend_from_slice(itoa::Buffer::new().format(number as i64).as_bytes());
+    } else {
+        put_float(out, number);
+    }
+}
+
+/// With a decimal point or an exponent, always: bounds are label values, and `1` and `1.0` would be two of them.
+fn put_float(out: &mut Vec<u8>, number: f64) {
+    if number.is_finite() {
+        out.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
+    } else if number.is_nan() {
+        out.extend_from_slice(b"NaN");
+    } else {
+        out.extend_from_slice(if number > 0.0 { b"+Inf" } else { b"-Inf" });
+    }
+}
