@@ -1,1 +1,20 @@
-//! stub
+//! Receiving, durable buffering and forwarding of metrics, as a library.
+//!
+//! The agent embeds it for its push path; the `sonde-collector` binary (feature `server`) is the same code as a server.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`units`] | sizes and durations as people write them |
+//! | [`config`] | what both programs' configurations share; all problems reported together |
+//! | [`wire`] | the only types that are serialized for others |
+//! | [`http`] | the shared HTTP edge: TLS, credentials, bounded connections, graceful end |
+//! | [`pipeline`] | log and forwarders put together: the one door for a sample |
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod http;
+pub mod pipeline;
+pub mod units;
+pub mod wire;
+
+pub use pipeline::{AppendError, OpenError, Pipeline, PipelineConfig, PipelineStats};

@@ -1,1 +1,2 @@
+//! The collector as a server.
 fn main() {}

@@ -1,0 +1,3 @@
+//! Messages that are exchanged with other programs. Nothing else in the project is serialized for others.
+
+pub mod remote_write;
