@@ -8,7 +8,9 @@ mod build_ebpf;
 mod packages;
 mod paths;
 mod progress;
+mod shared_libs;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,8 @@ enum Command {
     BuildEbpf,
     /// Build target/release/sonde-agent and target/release/sonde-collector
     Build,
+    /// Boot the supported kernels under QEMU and run the tests in them
+    Vm(vm::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,5 +49,6 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::BuildEbpf => build_ebpf::run(),
         Command::Build => build::run(),
+        Command::Vm(arguments) => vm::run(&arguments),
     }
 }

@@ -1,0 +1,149 @@
+//! `cargo xtask vm`: the kernel matrix.
+//!
+//! Every kernel of `tests/kernels.toml` boots under QEMU with a root file system made here. PID 1 is
+//! `vm-init` of the package `sonde-tests`; what it finds is described in [`initramfs`], what it says in
+//! [`console`]. A guest that dies, hangs or says nothing has failed.
+
+mod console;
+mod cpio;
+mod debian;
+mod initramfs;
+mod kernels;
+mod qemu;
+mod report;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{build, paths, progress};
+use report::Run;
+
+/// What can be asked of the matrix.
+#[derive(Debug, Default, clap::Args)]
+pub struct Arguments {
+    /// Boot only this kernel (repeatable); without it all of tests/kernels.toml
+    #[arg(long = "kernel", value_name = "NAME")]
+    kernels: Vec<String>,
+    /// Write docs/kernels.md from this run
+    #[arg(long, conflicts_with_all = ["kernels", "init"])]
+    bless: bool,
+    /// Boot this program as PID 1 instead of vm-init
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Seconds a guest may take
+    #[arg(long, default_value_t = 240, value_name = "SECONDS")]
+    deadline: u64,
+}
+
+/// Numbers for the summary of `cargo xtask test`.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Tests that passed, over all kernels.
+    pub passed: usize,
+    /// What failed, by kernel and test.
+    pub failures: Vec<String>,
+    /// What could not run, with the reason.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// Runs the matrix and fails when one kernel failed.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let totals = run_matrix(arguments)?;
+    println!("{} passed, {} failed, {} skipped", totals.passed, totals.failures.len(), totals.skipped.len());
+    if !totals.failures.is_empty() {
+        bail!("kernel matrix:\n  {}", totals.failures.join("\n  "));
+    }
+    Ok(())
+}
+
+/// Runs the matrix and returns the results of all kernels.
+pub fn run_matrix(arguments: &Arguments) -> Result<Totals> {
+    let all = kernels::read(&paths::root()?.join("tests/kernels.toml"))?;
+    for name in &arguments.kernels {
+        if !all.iter().any(|kernel| kernel.name == *name) {
+            let known: Vec<&str> = all.iter().map(|kernel| kernel.name.as_str()).collect();
+            bail!("unknown kernel `{name}`; known are {}", known.join(", "));
+        }
+    }
+    qemu::ensure()?;
+    initramfs::ensure_packages()?;
+    let archive = debian::Archive::open()?;
+    let programs = programs(arguments)?;
+    let chosen = |name: &String| arguments.kernels.is_empty() || arguments.kernels.contains(name);
+    let mut runs = Vec::new();
+    for kernel in all.into_iter().filter(|kernel| chosen(&kernel.name)) {
+        runs.push(boot(kernel, &archive, &programs, Duration::from_secs(arguments.deadline))?);
+    }
+    let totals = totals(&runs);
+    if arguments.bless && totals.failures.is_empty() {
+        let page = paths::root()?.join("docs/kernels.md");
+        fs::write(&page, report::render(&runs)).with_context(|| format!("write {}", page.display()))?;
+    }
+    Ok(totals)
+}
+
+fn programs(arguments: &Arguments) -> Result<initramfs::Programs> {
+    build::ensure()?;
+    let agent = paths::release_binary("sonde-agent")?;
+    if let Some(init) = &arguments.init {
+        return Ok(initramfs::Programs { init: init.clone(), agent });
+    }
+    progress::run(
+        "build the guest's test program",
+        build::cargo()?.args(["build", "--release", "--locked", "--package=sonde-tests", "--bin=vm-init"]),
+    )?;
+    Ok(initramfs::Programs { init: paths::release_binary("vm-init")?, agent })
+}
+
+fn boot(
+    kernel: kernels::Kernel,
+    archive: &debian::Archive,
+    programs: &initramfs::Programs,
+    limit: Duration,
+) -> Result<Run> {
+    let unpacked = archive.fetch(&kernel)?;
+    let scratch = tempfile::tempdir().context("create a directory for the initramfs")?;
+    let initrd = scratch.path().join("initramfs");
+    fs::write(&initrd, initramfs::build(programs, &unpacked, &kernel.modules)?)
+        .context("write the initramfs")?;
+    let log = paths::logs()?.join(format!("vm-{}.log", kernel.name));
+    let started = Instant::now();
+    eprintln!("… boot Linux {}", unpacked.release);
+    let outcome = qemu::boot(&unpacked.image(), &initrd, &log, limit)?;
+    let mark = if outcome.is_success() { "✓" } else { "✗" };
+    let time = progress::elapsed(started.elapsed());
+    eprintln!(
+        "{mark} Linux {}: {} passed, {} failed, {} skipped, {} programs ({time})",
+        unpacked.release,
+        outcome.passed.len(),
+        outcome.failed.len(),
+        outcome.skipped.len(),
+        outcome.programs.len()
+    );
+    if !outcome.is_success() {
+        eprintln!("{}\n  (whole console: {})", progress::tail(&log, 60), log.display());
+    }
+    Ok(Run { kernel, package: unpacked.package, outcome })
+}
+
+fn totals(runs: &[Run]) -> Totals {
+    let mut totals = Totals::default();
+    for run in runs {
+        let name = |test: &str| format!("linux {}: {test}", run.kernel.name);
+        totals.passed += run.outcome.passed.len();
+        totals.failures.extend(run.outcome.failed.iter().map(|(test, why)| format!("{}: {why}", name(test))));
+        totals.failures.extend(report::above_ceiling(run));
+        if let Some(panic) = &run.outcome.panic {
+            totals.failures.push(name(panic));
+        } else if !run.outcome.done && run.outcome.failed.is_empty() {
+            totals.failures.push(name("the guest ended before its tests did"));
+        } else if run.outcome.passed.is_empty() && run.outcome.failed.is_empty() {
+            totals.failures.push(name("no test ran"));
+        }
+        totals.skipped.extend(run.outcome.skipped.iter().map(|(test, why)| (name(test), why.clone())));
+    }
+    totals
+}
