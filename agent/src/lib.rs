@@ -4,5 +4,6 @@
 
 #![deny(unsafe_code)]
 
+pub mod config;
 pub mod model;
 pub mod registry;

@@ -9,6 +9,7 @@ mod encode;
 mod histogram;
 mod labels;
 mod metric;
+mod reference;
 mod snapshot;
 
 pub use check::Rejections;
@@ -16,4 +17,5 @@ pub use encode::{Compression, Exposition, Format};
 pub use histogram::{Buckets, Histogram};
 pub use labels::Labels;
 pub use metric::{Kind, Metric, Scope};
+pub use reference::reference;
 pub use snapshot::{Family, Sample, Snapshot, SnapshotBuilder, Value};

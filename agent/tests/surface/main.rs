@@ -4,3 +4,4 @@ mod exposition;
 mod golden;
 mod promtool;
 mod protobuf;
+mod references;

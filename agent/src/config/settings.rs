@@ -1,0 +1,136 @@
+//! Every setting: its names, its default, what it may be. The command line, the environment, the file's keys and the
+//! reference page are all made from this table, so they cannot disagree.
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// The flag without dashes; in the file with `_` for `-`, in the environment as `SONDE_…` in upper case.
+    pub name: &'static str,
+    /// Placeholder of the value in the help.
+    pub value: &'static str,
+    /// Whether it may be given several times.
+    pub repeatable: bool,
+    /// Value when nothing is given; empty for none.
+    pub default: &'static str,
+    /// What it may be, for messages and the reference.
+    pub allowed: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// Flag of coroot-node-agent with the same meaning; also accepted, and as its environment variable.
+    pub coroot: Option<&'static str>,
+}
+
+impl Setting {
+    const fn one(
+        name: &'static str,
+        value: &'static str,
+        default: &'static str,
+        allowed: &'static str,
+    ) -> Self {
+        Self { name, value, repeatable: false, default, allowed, help: "", coroot: None }
+    }
+
+    const fn many(name: &'static str, value: &'static str, allowed: &'static str) -> Self {
+        Self { name, value, repeatable: true, default: "", allowed, help: "", coroot: None }
+    }
+
+    const fn coroot(self, name: &'static str) -> Self {
+        Self { coroot: Some(name), ..self }
+    }
+
+    const fn help(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+
+    /// Name in the file.
+    pub fn key(&self) -> String {
+        self.name.replace('-', "_")
+    }
+
+    /// Names in the environment, ours first.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        let upper = |name: &str| name.replace('-', "_").to_uppercase();
+        std::iter::once(format!("SONDE_{}", upper(self.name))).chain(self.coroot.map(upper))
+    }
+}
+
+/// The file of settings itself.
+pub static CONFIG: Setting = Setting::one("config", "FILE", "", "a TOML file")
+    .help("Read settings from this file; flags and environment win");
+
+/// All settings but [`CONFIG`], in the order of the help.
+pub static SETTINGS: [Setting; 23] = [
+    Setting::one("listen", "ADDRESS", "0.0.0.0:10300", "IP:PORT")
+        .coroot("listen")
+        .help("Serve /metrics, /healthz, /readyz and /status on this address"),
+    Setting::one("listen-tls-cert", "FILE", "", "a readable PEM file; needs listen-tls-key")
+        .help("Serve over TLS with this certificate chain"),
+    Setting::one("listen-tls-key", "FILE", "", "a readable PEM file; needs listen-tls-cert")
+        .help("Key of the certificate"),
+    Setting::one("listen-tls-client-ca", "FILE", "", "a readable PEM file; needs listen-tls-cert")
+        .help("Demand client certificates of these authorities"),
+    Setting::one("listen-auth", "FILE", "", "a readable file")
+        .help("Demand credentials of this file: lines of `bearer TOKEN` or `basic USER:PASSWORD`"),
+    Setting::many("remote-write", "URL", "http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH")
+        .help("Push to this remote-write receiver; credentials and TLS by [[remote_write]] in the file"),
+    Setting::one("collector", "URL", "", "http://HOST[:PORT] or https://HOST[:PORT]")
+        .coroot("collector-endpoint")
+        .help("Push to this sonde-collector or Coroot server"),
+    Setting::one("api-key", "KEY", "", "visible ASCII; needs collector")
+        .coroot("api-key")
+        .help("Key for the collector, sent as X-API-Key"),
+    Setting::one("scrape-interval", "DURATION", "15s", "1s to 1h")
+        .coroot("scrape-interval")
+        .help("Time between two pushes"),
+    Setting::one("data-dir", "DIRECTORY", "/var/lib/sonde/agent", "a directory that no other process uses")
+        .coroot("wal-dir")
+        .help("Keep what was not pushed yet here; untouched without a target"),
+    Setting::one("queue-max-bytes", "SIZE", "500MB", "8MB to 100TB")
+        .coroot("max-spool-size")
+        .help("Drop the oldest samples above this size"),
+    Setting::one("queue-max-age", "DURATION", "24h", "1m to 365d")
+        .help("Drop samples that no target took for so long"),
+    Setting::many("container-allow", "REGEX", "a regular expression")
+        .coroot("container-allowlist")
+        .help("Show only containers whose container_id matches one of these"),
+    Setting::many("container-deny", "REGEX", "a regular expression")
+        .coroot("container-denylist")
+        .help("Hide containers whose container_id matches one of these"),
+    Setting::one("min-container-age", "DURATION", "0s", "0s to 24h")
+        .coroot("min-container-age")
+        .help("Hide younger containers; their counts are kept until they are shown"),
+    Setting::one("max-series-per-container", "NUMBER", "5000", "100 to 1000000")
+        .help("Fold destinations and listeners of a container into one when it has more series"),
+    Setting::one("ephemeral-port-range", "RANGE", "none", "none, or LOW-HIGH with ports from 1 to 65535")
+        .coroot("ephemeral-port-range")
+        .help("Leave out listeners and destinations with a port in this range"),
+    Setting::many("probe", "NAME=SWITCH", "NAME of tcp, process, cgroup; SWITCH of on, off, auto")
+        .help("Turn a probe on, off, or leave it to what the kernel can do"),
+    Setting::one("proc-root", "DIRECTORY", "/proc", "a procfs of the initial PID namespace")
+        .help("Where the host's procfs is mounted"),
+    Setting::one("cgroup-root", "DIRECTORY", "/sys/fs/cgroup", "an absolute path")
+        .coroot("cgroupfs-root")
+        .help("Where the host's cgroups are mounted"),
+    Setting::one("btf", "FILE", "/sys/kernel/btf/vmlinux", "an absolute path")
+        .help("Type information of the running kernel"),
+    Setting::one(
+        "log-level",
+        "LEVEL",
+        "info",
+        "error, warn, info, debug or trace; also MODULE=LEVEL, by commas",
+    )
+    .help("How much to log"),
+    Setting::one("shutdown-timeout", "DURATION", "10s", "1s to 5m")
+        .help("Time for an orderly end after SIGTERM or SIGINT"),
+];
+
+/// The setting with this name, of those in [`SETTINGS`].
+///
+/// # Panics
+/// When there is none: a misspelt name in the code.
+pub fn setting(name: &str) -> &'static Setting {
+    SETTINGS
+        .iter()
+        .find(|setting| setting.name == name)
+        .expect("the table has every setting that is asked for")
+}

@@ -1,0 +1,204 @@
+use std::collections::HashMap;
+use std::io::Write;
+
+use super::*;
+
+struct Case {
+    arguments: Vec<String>,
+    env: HashMap<&'static str, &'static str>,
+    _file: Option<tempfile::NamedTempFile>,
+}
+
+fn given(arguments: &[&str]) -> Case {
+    let arguments =
+        std::iter::once("sonde-agent").chain(arguments.iter().copied()).map(str::to_owned).collect();
+    Case { arguments, env: HashMap::new(), _file: None }
+}
+
+impl Case {
+    fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.env.insert(name, value);
+        self
+    }
+
+    fn file(mut self, text: &str) -> Self {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        self.arguments.extend(["--config".to_owned(), file.path().display().to_string()]);
+        Self { _file: Some(file), ..self }
+    }
+
+    fn read(&self) -> Result<(Command, Config), ConfigError> {
+        read(self.arguments.iter().map(OsString::from), |name| {
+            self.env.get(name).map(|text| (*text).to_owned())
+        })
+    }
+
+    fn config(&self) -> Config {
+        self.read().unwrap_or_else(|error| panic!("{:?}: {error}", self.arguments)).1
+    }
+
+    fn problems(&self) -> Vec<String> {
+        match self.read() {
+            Err(ConfigError::Problems(problems)) => problems.iter().map(ToString::to_string).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_given_means_the_defaults() {
+    let (command, config) = given(&[]).read().unwrap();
+    assert_eq!(command, Command::Run);
+    assert_eq!(config.listen.addr.to_string(), "0.0.0.0:10300");
+    assert_eq!(config.scrape_interval, Duration::from_secs(15));
+    assert_eq!(config.queue, QueueConfig::new("/var/lib/sonde/agent"));
+    assert_eq!(config.max_series_per_container, 5000);
+    assert_eq!(config.ephemeral_ports, None);
+    assert_eq!(config.probes, ProbeSwitches::default());
+    assert!(config.targets.is_empty() && config.listen.tls.is_none() && config.container_allow.is_empty());
+}
+
+#[test]
+fn subcommands_take_flags_before_and_behind() {
+    for arguments in
+        [["--log-level", "debug", "doctor", "--json"], ["doctor", "--json", "--log-level", "debug"]]
+    {
+        let (command, config) = given(&arguments).read().unwrap();
+        assert_eq!((command, &*config.log_level), (Command::Doctor { json: true }, "debug"));
+    }
+    assert_eq!(given(&["run"]).read().unwrap().0, Command::Run);
+    assert_eq!(given(&["check-config"]).read().unwrap().0, Command::CheckConfig);
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let file = "scrape_interval = '1m'\nqueue_max_age = '2h'\nmin_container_age = '3s'";
+    let config = given(&["--scrape-interval", "20s"])
+        .env("SONDE_SCRAPE_INTERVAL", "30s")
+        .env("SONDE_QUEUE_MAX_AGE", "1h")
+        .file(file)
+        .config();
+    assert_eq!(config.scrape_interval, Duration::from_secs(20));
+    assert_eq!(config.queue.max_age, Duration::from_secs(3600));
+    assert_eq!(config.min_container_age, Duration::from_secs(3));
+}
+
+#[test]
+fn names_of_coroot_mean_the_same() {
+    let config = given(&["--collector-endpoint", "http://coroot:8080/", "--container-denylist", "^/a"])
+        .env("API_KEY", "hunter2")
+        .env("MAX_SPOOL_SIZE", "100MB")
+        .env("CGROUPFS_ROOT", "/host/sys/fs/cgroup")
+        .config();
+    assert_eq!(config.targets[0].shown_url(), "http://coroot:8080/v1/metrics");
+    assert_eq!(config.targets[0].headers["X-API-Key"].expose(), "hunter2");
+    assert_eq!(config.container_deny[0].as_str(), "^/a");
+    assert_eq!(config.queue.max_bytes, 100_000_000);
+    assert_eq!(config.cgroup_root, PathBuf::from("/host/sys/fs/cgroup"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn our_own_variable_wins_over_the_one_of_coroot() {
+    let config = given(&[]).env("LISTEN", "127.0.0.1:1").env("SONDE_LISTEN", "127.0.0.1:2").config();
+    assert_eq!(config.listen.addr.port(), 2);
+}
+
+#[test]
+fn a_key_for_somebody_else_is_no_problem() {
+    assert!(given(&[]).env("API_KEY", "hunter2").config().targets.is_empty());
+    assert_eq!(given(&[]).env("SONDE_API_KEY", "hunter2").problems().len(), 1);
+}
+
+#[test]
+fn lists_come_from_repeated_flags_from_spaces_and_from_arrays() {
+    let urls = |config: Config| config.targets.iter().map(RemoteWriteTarget::shown_url).collect::<Vec<_>>();
+    let expected = ["http://a/w", "http://b/w"];
+    assert_eq!(
+        urls(given(&["--remote-write", "http://a/w", "--remote-write", "http://b/w"]).config()),
+        expected
+    );
+    assert_eq!(urls(given(&[]).env("SONDE_REMOTE_WRITE", " http://a/w  http://b/w").config()), expected);
+    assert_eq!(
+        urls(given(&[]).file("remote_write = ['http://a/w', { url = 'http://b/w' }]").config()),
+        expected
+    );
+    let both = given(&["--remote-write", "http://c/w"]).file("[[remote_write]]\nurl = 'http://a/w'");
+    assert_eq!(urls(both.config()), ["http://c/w"]);
+}
+
+#[test]
+fn probes_are_switched_by_flag_and_by_table() {
+    let config = given(&["--probe", "tcp=off", "--probe", "cgroup=on"]).config();
+    assert_eq!(Probe::ALL.map(|probe| config.probes.get(probe)), [Switch::Off, Switch::Auto, Switch::On]);
+    let config = given(&[]).file("[probe]\nprocess = 'off'").config();
+    assert_eq!(Probe::ALL.map(|probe| config.probes.get(probe)), [Switch::Auto, Switch::Off, Switch::Auto]);
+}
+
+#[test]
+fn a_range_of_ports_includes_its_ends() {
+    let config = given(&["--ephemeral-port-range", "32768-60999"]).config();
+    assert_eq!(config.ephemeral_ports, Some(32768..=60999));
+}
+
+#[test]
+fn all_problems_are_reported_together() {
+    let file = "lisen = '1'\nqueue_max_age = 5\ncontainer_allow = ['(']\nlog_level = true\n\
+                [[remote_write]]\nurl = 'http://a/w'\nuser = 'x'\n[probe]\nudp = 'on'";
+    let problems = given(&["--listen", "nowhere", "--scrape-interval", "0s", "--api-key", "hunter2"])
+        .env("SONDE_EPHEMERAL_PORT_RANGE", "9-1")
+        .env("SONDE_LISTEN_TLS_KEY", "/nonexistent/key")
+        .file(file)
+        .problems();
+    let starts = [
+        "lisen: no such setting (allowed: listen, ",
+        "log_level: is a boolean (allowed: error, ",
+        "remote_write[0]: unknown field `user`",
+        "--listen: `nowhere` is not an address with a port (allowed: IP:PORT)",
+        "SONDE_LISTEN_TLS_KEY: cannot read /nonexistent/key: No such file",
+        "listen-tls-cert: missing beside",
+        "--api-key: given without a collector (allowed: ",
+        "queue_max_age: `5` is no duration, expected a number with a unit",
+        "--scrape-interval: `0s` is out of range (allowed: 1s to 1h)",
+        "container_allow[0]: `(`: unclosed group (allowed: a regular expression)",
+        "SONDE_EPHEMERAL_PORT_RANGE: `9-1` is not a range of ports (allowed: none, or LOW-HIGH",
+        "probe.udp: no probe `udp` (allowed: NAME of tcp, process, cgroup; SWITCH of on, off, auto)",
+    ];
+    for start in starts {
+        assert!(problems.iter().any(|problem| problem.starts_with(start)), "no {start:?} in {problems:#?}");
+    }
+    assert_eq!(problems.len(), starts.len(), "{problems:#?}");
+    assert!(!problems.concat().contains("hunter2"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_problem_that_shows_no_line_of_it() {
+    let problems = given(&["--config", "/nonexistent/sonde.toml"]).problems();
+    assert!(
+        problems[0].starts_with("--config: cannot read /nonexistent/sonde.toml: No such file"),
+        "{problems:?}"
+    );
+    let problems = given(&[]).file("listen = '127.0.0.1:1'\napi_key = \"hunter2").problems();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].contains(" line 2: ") && !problems[0].contains("hunter2"), "{problems:?}");
+}
+
+#[test]
+fn every_default_is_valid_and_every_setting_is_read() {
+    // Reading panics on a default that is not valid; a setting that nobody reads would accept anything.
+    for setting in &settings::SETTINGS {
+        if setting.name == "data-dir" || setting.name == "api-key" {
+            continue;
+        }
+        let flag = format!("--{}", setting.name);
+        assert!(!given(&[&flag, "( no such thing"]).problems().is_empty(), "{flag} accepts anything");
+    }
+}
+
+#[test]
+fn help_and_misuse_are_left_to_the_command_line() {
+    for arguments in [&["--help"][..], &["--no-such-flag"], &["doctor", "--listen"], &["nonsense"]] {
+        assert!(matches!(given(arguments).read(), Err(ConfigError::Usage(_))), "{arguments:?}");
+    }
+}
