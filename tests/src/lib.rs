@@ -1,1 +1,33 @@
-//! stub
+//! The harness of the end-to-end tests: real servers, real containers, real kernels.
+//!
+//! Everything a test starts is a guard: it ends with its value, also when the test panics, and with the test
+//! process, also when that is killed ([`process`]). A server listens on a free port and keeps its data in a
+//! directory of its own. Conditions are waited for with a deadline ([`wait`]); nothing sleeps for an effect.
+//! What the machine lacks is a skip with a reason ([`skip`]), never a silent pass.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`product`] | the product's two binaries |
+//! | [`docker`], [`netns`] | containers and network namespaces |
+//! | [`tsdb`], [`promql`] | Prometheus and VictoriaMetrics, and questions to them |
+//! | [`http`], [`remote_write`], [`exposition`] | the wire, written here again so that the product is not its own judge |
+//! | [`traffic`] | connections and bytes in exact numbers, in a process of their own |
+//! | [`strace`] | the order of system calls |
+//! | [`guest`] | what PID 1 of the kernel matrix does |
+
+#![forbid(unsafe_code)]
+
+pub mod docker;
+pub mod exposition;
+pub mod guest;
+pub mod http;
+pub mod netns;
+pub mod process;
+pub mod product;
+pub mod promql;
+pub mod remote_write;
+pub mod skip;
+pub mod strace;
+pub mod traffic;
+pub mod tsdb;
+pub mod wait;

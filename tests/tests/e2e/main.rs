@@ -1,0 +1,5 @@
+//! End to end, on the real thing: containers, servers, kernels. One file per family.
+
+mod support;
+
+mod harness;
