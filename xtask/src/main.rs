@@ -5,9 +5,13 @@
 
 mod build;
 mod build_ebpf;
+mod exposition;
+mod http;
+mod image;
 mod packages;
 mod paths;
 mod progress;
+mod run;
 mod shared_libs;
 mod toolchain;
 mod vm;
@@ -30,12 +34,16 @@ enum Command {
     BuildEbpf,
     /// Build target/release/sonde-agent and target/release/sonde-collector
     Build,
+    /// Set up, build and run the agent with its embedded collector; prints where to look
+    Run(run::Arguments),
+    /// Write an OCI image archive that `docker load` takes
+    Image,
     /// Boot the supported kernels under QEMU and run the tests in them
     Vm(vm::Arguments),
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    match execute(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Not returned from main: with RUST_BACKTRACE set the message would drown in frames.
@@ -45,10 +53,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::BuildEbpf => build_ebpf::run(),
         Command::Build => build::run(),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Image => image::run(),
         Command::Vm(arguments) => vm::run(&arguments),
     }
 }
