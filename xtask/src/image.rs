@@ -31,6 +31,11 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
+/// Where the archive is put.
+pub fn path() -> Result<PathBuf> {
+    Ok(paths::target()?.join("sonde-agent-image.tar"))
+}
+
 /// Builds the image archive and returns its path.
 pub fn ensure() -> Result<PathBuf> {
     build::ensure()?;
@@ -43,7 +48,7 @@ pub fn ensure() -> Result<PathBuf> {
         platform: Platform::host(),
         layer: &layer,
     };
-    let path = paths::target()?.join("sonde-agent-image.tar");
+    let path = path()?;
     let bytes = image.write()?;
     if fs::read(&path).is_ok_and(|old| old == bytes) {
         return Ok(path);

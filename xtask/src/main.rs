@@ -3,16 +3,22 @@
 //! One file per command. A command first installs what it needs and does not find, then works; all of
 //! them run with stdin closed. Nothing here is part of the product.
 
+mod bench;
+mod bless;
 mod build;
 mod build_ebpf;
 mod exposition;
+mod fuzz;
 mod http;
 mod image;
 mod packages;
 mod paths;
 mod progress;
+mod results;
 mod run;
 mod shared_libs;
+mod test;
+mod tidy;
 mod toolchain;
 mod vm;
 
@@ -38,6 +44,16 @@ enum Command {
     Run(run::Arguments),
     /// Write an OCI image archive that `docker load` takes
     Image,
+    /// Install what the tests need and run all of them, cheap first
+    Test(test::Arguments),
+    /// Check formatting, lints, generated pages; --fix repairs them
+    Tidy(tidy::Arguments),
+    /// Write golden files and generated pages anew
+    Bless,
+    /// Run every fuzzer for a bounded time
+    Fuzz(fuzz::Arguments),
+    /// Measure what the agent costs and compare with the targets
+    Bench(bench::Arguments),
     /// Boot the supported kernels under QEMU and run the tests in them
     Vm(vm::Arguments),
 }
@@ -59,6 +75,11 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Build => build::run(),
         Command::Run(arguments) => run::run(&arguments),
         Command::Image => image::run(),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Tidy(arguments) => tidy::run(&arguments),
+        Command::Bless => bless::run(),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),
     }
 }

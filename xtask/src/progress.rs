@@ -21,18 +21,28 @@ const POLL: Duration = Duration::from_millis(50);
 /// Lines of output shown of a step that failed.
 const TAIL_LINES: usize = 40;
 
-/// Runs `command` as the step `title`; its output goes to a log file, shown when the step fails.
+/// Runs `command` as the step `title`; its output goes to a log file, whose end is shown when the step fails.
 pub fn run(title: &str, command: &mut Command) -> Result<()> {
+    let (status, log) = run_logged(title, command)?;
+    if !status.success() {
+        eprintln!("{}", tail(&log, TAIL_LINES));
+        bail!("{title}: {status} (whole output: {})", log.display());
+    }
+    Ok(())
+}
+
+/// Runs `command` as the step `title` and returns how it ended and where its output is.
+pub fn run_logged(title: &str, command: &mut Command) -> Result<(ExitStatus, PathBuf)> {
     let log = paths::logs()?.join(format!("{}.log", slug(title)));
     let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-    let started = Instant::now();
     let mut child = command
         .stdin(Stdio::null())
         .stdout(file.try_clone().context("share the log between stdout and stderr")?)
         .stderr(file)
         .spawn()
         .with_context(|| format!("start {}", command.get_program().display()))?;
-    let mut line = Line::new(title, log.clone(), started);
+    let started = Instant::now();
+    let mut line = Line::new(title, log.clone());
     let status = loop {
         if let Some(status) = child.try_wait().with_context(|| format!("wait for {title}"))? {
             break status;
@@ -41,11 +51,7 @@ pub fn run(title: &str, command: &mut Command) -> Result<()> {
         thread::sleep(POLL);
     };
     line.finish(status, started.elapsed());
-    if !status.success() {
-        eprintln!("{}", tail(&log, TAIL_LINES));
-        bail!("{title}: {status} (whole output: {})", log.display());
-    }
-    Ok(())
+    Ok((status, log))
 }
 
 /// Runs `command` and returns what it printed on stdout; its stderr is part of the error.
@@ -84,7 +90,7 @@ struct Line {
 }
 
 impl Line {
-    fn new(title: &str, log: PathBuf, _started: Instant) -> Self {
+    fn new(title: &str, log: PathBuf) -> Self {
         let terminal = std::io::stderr().is_terminal();
         if !terminal {
             eprintln!("… {title}");

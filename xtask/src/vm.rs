@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::results::Results;
 use crate::{build, paths, progress};
 use report::Run;
 
@@ -38,29 +39,23 @@ pub struct Arguments {
     deadline: u64,
 }
 
-/// Numbers for the summary of `cargo xtask test`.
-#[derive(Debug, Default)]
-pub struct Totals {
-    /// Tests that passed, over all kernels.
-    pub passed: usize,
-    /// What failed, by kernel and test.
-    pub failures: Vec<String>,
-    /// What could not run, with the reason.
-    pub skipped: Vec<(String, String)>,
+/// Installs QEMU where it is missing.
+pub fn ensure_qemu() -> Result<()> {
+    qemu::ensure()
 }
 
 /// Runs the matrix and fails when one kernel failed.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let totals = run_matrix(arguments)?;
-    println!("{} passed, {} failed, {} skipped", totals.passed, totals.failures.len(), totals.skipped.len());
-    if !totals.failures.is_empty() {
-        bail!("kernel matrix:\n  {}", totals.failures.join("\n  "));
+    let results = run_matrix(arguments)?;
+    println!("{}", results.line());
+    if !results.failures.is_empty() {
+        bail!("kernel matrix:\n  {}", results.failures.join("\n  "));
     }
     Ok(())
 }
 
 /// Runs the matrix and returns the results of all kernels.
-pub fn run_matrix(arguments: &Arguments) -> Result<Totals> {
+pub fn run_matrix(arguments: &Arguments) -> Result<Results> {
     let all = kernels::read(&paths::root()?.join("tests/kernels.toml"))?;
     for name in &arguments.kernels {
         if !all.iter().any(|kernel| kernel.name == *name) {
@@ -77,12 +72,12 @@ pub fn run_matrix(arguments: &Arguments) -> Result<Totals> {
     for kernel in all.into_iter().filter(|kernel| chosen(&kernel.name)) {
         runs.push(boot(kernel, &archive, &programs, Duration::from_secs(arguments.deadline))?);
     }
-    let totals = totals(&runs);
-    if arguments.bless && totals.failures.is_empty() {
+    let results = totals(&runs);
+    if arguments.bless && results.failures.is_empty() {
         let page = paths::root()?.join("docs/kernels.md");
         fs::write(&page, report::render(&runs)).with_context(|| format!("write {}", page.display()))?;
     }
-    Ok(totals)
+    Ok(results)
 }
 
 fn programs(arguments: &Arguments) -> Result<initramfs::Programs> {
@@ -129,21 +124,23 @@ fn boot(
     Ok(Run { kernel, package: unpacked.package, outcome })
 }
 
-fn totals(runs: &[Run]) -> Totals {
-    let mut totals = Totals::default();
+fn totals(runs: &[Run]) -> Results {
+    let mut results = Results::default();
     for run in runs {
         let name = |test: &str| format!("linux {}: {test}", run.kernel.name);
-        totals.passed += run.outcome.passed.len();
-        totals.failures.extend(run.outcome.failed.iter().map(|(test, why)| format!("{}: {why}", name(test))));
-        totals.failures.extend(report::above_ceiling(run));
+        results.passed += run.outcome.passed.len();
+        results
+            .failures
+            .extend(run.outcome.failed.iter().map(|(test, why)| format!("{}: {why}", name(test))));
+        results.failures.extend(report::above_ceiling(run));
         if let Some(panic) = &run.outcome.panic {
-            totals.failures.push(name(panic));
+            results.failures.push(name(panic));
         } else if !run.outcome.done && run.outcome.failed.is_empty() {
-            totals.failures.push(name("the guest ended before its tests did"));
+            results.failures.push(name("the guest ended before its tests did"));
         } else if run.outcome.passed.is_empty() && run.outcome.failed.is_empty() {
-            totals.failures.push(name("no test ran"));
+            results.failures.push(name("no test ran"));
         }
-        totals.skipped.extend(run.outcome.skipped.iter().map(|(test, why)| (name(test), why.clone())));
+        results.skipped.extend(run.outcome.skipped.iter().map(|(test, why)| (name(test), why.clone())));
     }
-    totals
+    results
 }

@@ -1,0 +1,99 @@
+//! `cargo xtask bench [NAME]`: what the agent costs, measured the way docs/benchmarks.md says.
+//!
+//! Figures with and without the agent come from interleaved pairs in one run, as the median of the ratios
+//! with their spread: the machine is shared, and only what was measured side by side can be compared. Load
+//! goes over loopback and is counted in advance.
+
+mod agent;
+mod bulk;
+mod connect;
+mod examples;
+mod figure;
+mod idle;
+mod load;
+mod programs;
+mod statistics;
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+
+use crate::results::Results;
+use crate::{build, paths};
+use figure::Figure;
+
+/// What to measure.
+#[derive(Debug, Default, clap::Args)]
+pub struct Arguments {
+    /// One of connect, programs, bulk, idle, log, scrape; without it all
+    name: Option<String>,
+    /// Few rounds: shows that the benchmarks work, the figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// Write docs/benchmarks.md from this run
+    #[arg(long, conflicts_with_all = ["name", "quick"])]
+    bless: bool,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Interleaved pairs.
+    pub pairs: u32,
+    /// TCP connect/close cycles in one half of a pair.
+    pub cycles: u32,
+    /// Bytes in one half of a pair.
+    pub bulk_bytes: u64,
+    /// How long the idle agent is watched, in seconds.
+    pub idle_seconds: u64,
+}
+
+const FULL: Effort = Effort { pairs: 12, cycles: 20_000, bulk_bytes: 8 << 30, idle_seconds: 60 };
+const QUICK: Effort = Effort { pairs: 2, cycles: 2_000, bulk_bytes: 256 << 20, idle_seconds: 2 };
+
+type Benchmark = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
+
+const BENCHMARKS: &[Benchmark] = &[
+    ("connect", connect::measure),
+    ("programs", programs::measure),
+    ("bulk", bulk::measure),
+    ("idle", idle::measure),
+    ("log", |_| examples::log()),
+    ("scrape", |_| examples::scrape()),
+];
+
+/// Measures and prints; a target that is not met is shown and is no failure, since the machine may be busy.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let chosen: Vec<&Benchmark> = BENCHMARKS
+        .iter()
+        .filter(|(name, _)| arguments.name.as_deref().is_none_or(|only| only == *name))
+        .collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
+        bail!("no such benchmark; there are {}", names.join(", "));
+    }
+    build::ensure()?;
+    let effort = if arguments.quick { QUICK } else { FULL };
+    let mut figures = Vec::new();
+    for (name, measure) in chosen {
+        let measured = measure(effort).with_context(|| format!("benchmark {name}"))?;
+        measured.iter().for_each(|figure| println!("{figure}"));
+        figures.extend(measured);
+    }
+    if arguments.bless {
+        let page = paths::root()?.join("docs/benchmarks.md");
+        fs::write(&page, figure::render(&figures)).with_context(|| format!("write {}", page.display()))?;
+    }
+    Ok(())
+}
+
+/// Runs every benchmark shortly, to see that it still works; figures are not judged.
+pub fn smoke() -> Result<Results> {
+    build::ensure()?;
+    let mut results = Results::default();
+    for (name, measure) in BENCHMARKS {
+        let result = measure(QUICK).map(|figures| figures.iter().for_each(|figure| println!("{figure}")));
+        results.absorb(Results::of_one(&format!("bench {name}"), result));
+    }
+    Ok(results)
+}

@@ -1,0 +1,42 @@
+//! Bulk throughput over loopback with the agent, beside one without.
+
+use anyhow::Result;
+
+use super::figure::Figure;
+use super::{Effort, agent, load, statistics};
+
+/// The least share of the throughput that must be left.
+const TARGET: f64 = 0.99;
+
+/// Measures interleaved pairs.
+pub fn measure(effort: Effort) -> Result<Vec<Figure>> {
+    let throughput = || -> Result<f64> {
+        let time = load::bulk(effort.bulk_bytes)?;
+        Ok(effort.bulk_bytes as f64 / time.as_secs_f64())
+    };
+    throughput()?;
+    let mut bare = Vec::new();
+    let mut ratios = Vec::new();
+    for index in 0..effort.pairs {
+        let (without, with) = agent::pair(index, throughput)?;
+        bare.push(without);
+        ratios.push(with / without);
+    }
+    let ratio = statistics::summary(&ratios);
+    Ok(vec![Figure {
+        name: "bulk TCP stream with / without agent".into(),
+        value: format!(
+            "{:.1} % [{:.1}–{:.1}] of {:.2} GB/s",
+            ratio.median * 100.0,
+            ratio.low * 100.0,
+            ratio.high * 100.0,
+            statistics::summary(&bare).median / 1e9
+        ),
+        method: format!(
+            "{} interleaved pairs of {} MiB through one loopback connection; median and quartiles of the ratios",
+            effort.pairs,
+            effort.bulk_bytes >> 20
+        ),
+        target: Some((format!("≥ {:.0} %", TARGET * 100.0), ratio.median >= TARGET)),
+    }])
+}

@@ -1,0 +1,94 @@
+//! Load over loopback, counted in advance.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+/// Bytes handed to one write; large enough that the system call costs little.
+const CHUNK: usize = 256 << 10;
+/// A round that hangs is an error instead of a benchmark without end.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// Opens and closes `cycles` connections one after the other; returns the time of all.
+///
+/// Each `round` has a loopback address of its own, so that ports in TIME_WAIT of an earlier round are not
+/// searched again.
+pub fn connect_close(round: u32, cycles: u32) -> Result<Duration> {
+    let [_, _, high, low] = (round + 2).to_be_bytes();
+    let listener = listen(Ipv4Addr::new(127, 0, high, low))?;
+    let address = listener.local_addr().context("read the listener's address")?;
+    let server = thread::spawn(move || -> std::io::Result<()> {
+        for _ in 0..cycles {
+            let (mut stream, _) = listener.accept()?;
+            // The client closes first, so the states of both ends are the same in every cycle.
+            stream.read_exact(&mut [0]).or_else(end_of_stream)?;
+        }
+        Ok(())
+    });
+    let started = Instant::now();
+    for _ in 0..cycles {
+        drop(TcpStream::connect_timeout(&address, STALLED).context("connect over loopback")?);
+    }
+    server.join().map_err(|_| anyhow!("the server has panicked"))?.context("accept over loopback")?;
+    Ok(started.elapsed())
+}
+
+/// Sends `bytes` through one connection; returns the time until the receiver has all of them.
+pub fn bulk(bytes: u64) -> Result<Duration> {
+    let listener = listen(Ipv4Addr::LOCALHOST)?;
+    let address = listener.local_addr().context("read the listener's address")?;
+    let receiver = thread::spawn(move || -> std::io::Result<u64> {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_read_timeout(Some(STALLED))?;
+        let (mut buffer, mut received) = (vec![0; CHUNK], 0);
+        loop {
+            match stream.read(&mut buffer)? {
+                0 => return Ok(received),
+                count => received += count as u64,
+            }
+        }
+    });
+    let started = Instant::now();
+    send(address, bytes)?;
+    let received = receiver.join().map_err(|_| anyhow!("the receiver has panicked"))?.context("receive")?;
+    ensure!(received == bytes, "{received} of {bytes} bytes arrived");
+    Ok(started.elapsed())
+}
+
+fn send(address: SocketAddr, bytes: u64) -> Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address, STALLED).context("connect over loopback")?;
+    stream.set_write_timeout(Some(STALLED)).context("set a timeout")?;
+    let (chunk, mut left) = (vec![0x5a; CHUNK], bytes);
+    while left > 0 {
+        let count = left.min(CHUNK as u64);
+        stream.write_all(&chunk[..count as usize]).context("send over loopback")?;
+        left -= count;
+    }
+    Ok(())
+}
+
+fn listen(ip: Ipv4Addr) -> Result<TcpListener> {
+    TcpListener::bind((ip, 0)).with_context(|| format!("listen on {ip}"))
+}
+
+fn end_of_stream(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_arrives() {
+        bulk(3 * CHUNK as u64 + 17).unwrap();
+    }
+
+    #[test]
+    fn every_cycle_is_served() {
+        connect_close(700, 25).unwrap();
+    }
+}

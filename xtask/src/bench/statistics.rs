@@ -1,0 +1,44 @@
+//! Median and spread of a few measurements.
+
+/// The middle of the values and the quarters around it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// The median.
+    pub median: f64,
+    /// The first quartile.
+    pub low: f64,
+    /// The third quartile.
+    pub high: f64,
+}
+
+/// Sums up at least one value.
+pub fn summary(values: &[f64]) -> Summary {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    Summary { median: quantile(&sorted, 0.5), low: quantile(&sorted, 0.25), high: quantile(&sorted, 0.75) }
+}
+
+/// Linear between the two nearest ranks.
+fn quantile(sorted: &[f64], at: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let rank = at * last as f64;
+    let (below, above) = (rank.floor() as usize, rank.ceil() as usize);
+    sorted[below] + (sorted[above] - sorted[below]) * (rank - rank.floor())
+}
+
+/// Whether the first half of pair `index` runs with the agent; alternating cancels a drift of the machine.
+pub fn with_agent_first(index: u32) -> bool {
+    index % 2 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_and_quartiles_are_interpolated() {
+        assert_eq!(summary(&[4.0, 1.0, 3.0, 2.0]), Summary { median: 2.5, low: 1.75, high: 3.25 });
+        assert_eq!(summary(&[7.0]), Summary { median: 7.0, low: 7.0, high: 7.0 });
+        assert!(summary(&[]).median.is_nan());
+    }
+}
