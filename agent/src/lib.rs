@@ -6,4 +6,7 @@
 
 pub mod config;
 pub mod model;
+pub mod push;
 pub mod registry;
+pub mod serve;
+pub mod shutdown;

@@ -9,13 +9,17 @@ mod encode;
 mod histogram;
 mod labels;
 mod metric;
+mod point;
 mod reference;
 mod snapshot;
+mod source;
 
 pub use check::Rejections;
 pub use encode::{Compression, Exposition, Format};
 pub use histogram::{Buckets, Histogram};
 pub use labels::Labels;
 pub use metric::{Kind, Metric, Scope};
+pub use point::{Point, float_text};
 pub use reference::reference;
 pub use snapshot::{Family, Sample, Snapshot, SnapshotBuilder, Value};
+pub use source::{Source, SourceGone};

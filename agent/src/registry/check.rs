@@ -77,7 +77,7 @@ impl<'a> Check<'a> {
         } else if !self.has_valid_labels(family.metric.labels, sample) {
             Some(&mut self.rejected.invalid_label)
         } else {
-            match self.seen.entry(sample.owner.digest().wrapping_add(sample.own.digest())) {
+            match self.seen.entry(sample.digest()) {
                 Entry::Occupied(first) if is_same_series(&family.samples[*first.get()], sample) => {
                     Some(&mut self.rejected.duplicate)
                 }

@@ -27,6 +27,18 @@ pub struct Sample {
     pub value: Value,
 }
 
+impl Sample {
+    /// The same for every sample of a metric with the same labels, and hardly ever for another.
+    pub(crate) fn digest(&self) -> u64 {
+        self.owner.digest().wrapping_add(self.own.digest())
+    }
+
+    /// Whether both have the very same label sets.
+    pub(crate) fn shares_labels(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.owner, &other.owner) && Arc::ptr_eq(&self.own, &other.own)
+    }
+}
+
 /// All samples of one metric.
 #[derive(Debug)]
 pub struct Family {

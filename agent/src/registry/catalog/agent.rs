@@ -84,8 +84,8 @@ super::catalog! {
     SCRAPE_DURATION_SECONDS: Histogram "sonde_agent_scrape_duration_seconds" ["format"]
         "Time to answer a request for /metrics",
         from "the HTTP server";
-    SCRAPES_REFUSED_TOTAL: Counter "sonde_agent_scrapes_refused_total" ["reason"]
-        "Requests for /metrics that were refused",
+    SCRAPES_FAILED_TOTAL: Counter "sonde_agent_scrapes_failed_total" ["reason"]
+        "Requests for /metrics that were not answered to the end",
         from "the HTTP server";
     SERIES: Gauge "sonde_agent_series" []
         "Series in the snapshot",
@@ -97,7 +97,7 @@ super::catalog! {
         "Destinations and listeners folded into one series by the cap per container",
         from "the tables";
     PUSH_TICKS_TOTAL: Counter "sonde_agent_push_ticks_total" ["result"]
-        "Intervals at which a snapshot should have been pushed: appended, missed, failed",
+        "Intervals at which a snapshot was due, by what became of it: appended, missed, failed",
         from "the push loop";
     PUSH_STALE_MARKERS_TOTAL: Counter "sonde_agent_push_stale_markers_total" []
         "Markers appended for series that ended",
@@ -105,16 +105,46 @@ super::catalog! {
     PUSH_QUEUE_BYTES: Gauge "sonde_agent_push_queue_bytes" []
         "Bytes of the durable queue on disk",
         from "the embedded collector";
-    PUSH_LAG_BYTES: Gauge "sonde_agent_push_lag_bytes" ["target"]
-        "Bytes of the durable queue that a target has not taken yet",
+    PUSH_QUEUE_MAX_BYTES: Gauge "sonde_agent_push_queue_max_bytes" []
+        "Bytes above which the durable queue drops its oldest samples",
+        from "the embedded collector";
+    PUSH_QUEUE_OLDEST_SECONDS: Gauge "sonde_agent_push_queue_oldest_seconds" []
+        "Age of the oldest record of the durable queue",
+        from "the embedded collector";
+    PUSH_APPENDED_SAMPLES_TOTAL: Counter "sonde_agent_push_appended_samples_total" []
+        "Samples that became durable in the queue",
+        from "the embedded collector";
+    PUSH_APPENDS_REFUSED_TOTAL: Counter "sonde_agent_push_appends_refused_total" ["reason"]
+        "Requests that the durable queue could not take",
+        from "the embedded collector";
+    PUSH_SYNC_FAILURES_TOTAL: Counter "sonde_agent_push_sync_failures_total" []
+        "Calls of fdatasync that failed",
+        from "the embedded collector";
+    PUSH_TORN_BYTES_TOTAL: Counter "sonde_agent_push_torn_bytes_total" []
+        "Bytes of half-written records cut off when the queue was opened",
+        from "the embedded collector";
+    PUSH_TARGET_HEALTHY: Gauge "sonde_agent_push_target_healthy" ["target"]
+        "Whether the last request to a target succeeded: 1 or 0",
+        from "the embedded collector";
+    PUSH_PENDING_SAMPLES: Gauge "sonde_agent_push_pending_samples" ["target"]
+        "Samples in the durable queue that a target has not taken yet",
+        from "the embedded collector";
+    PUSH_PENDING_BYTES: Gauge "sonde_agent_push_pending_bytes" ["target"]
+        "Bytes in the durable queue that a target has not taken yet",
+        from "the embedded collector";
+    PUSH_LAG_SECONDS: Gauge "sonde_agent_push_lag_seconds" ["target"]
+        "Age of the oldest sample that a target has not taken yet",
         from "the embedded collector";
     PUSH_SENT_SAMPLES_TOTAL: Counter "sonde_agent_push_sent_samples_total" ["target"]
         "Samples that a target took",
+        from "the embedded collector";
+    PUSH_SENT_BYTES_TOTAL: Counter "sonde_agent_push_sent_bytes_total" ["target"]
+        "Bytes of the requests that a target took",
         from "the embedded collector";
     PUSH_DROPPED_SAMPLES_TOTAL: Counter "sonde_agent_push_dropped_samples_total" ["target", "reason"]
         "Samples that a target will never get",
         from "the embedded collector";
     PUSH_RETRIES_TOTAL: Counter "sonde_agent_push_retries_total" ["target"]
-        "Requests to a target that have to be sent again",
+        "Requests to a target that failed and were sent again",
         from "the embedded collector";
 }

@@ -4,7 +4,8 @@
 //! name has no such suffix is of type `unknown` there, and it ends with `# EOF`.
 
 use super::Encoder;
-use crate::registry::{Family, Histogram, Kind, Labels, Metric, Sample, Value};
+use crate::registry::point::{Point, put_float, put_number};
+use crate::registry::{Family, Kind, Labels, Metric, Sample};
 
 /// Encoder of either format.
 #[derive(Debug)]
@@ -33,9 +34,9 @@ impl Text {
         }
     }
 
-    fn line(&self, out: &mut Vec<u8>, name: Name, sample: &Sample, value: f64) {
-        out.extend_from_slice(name.metric.as_bytes());
-        out.extend_from_slice(name.suffix.as_bytes());
+    fn line(&self, out: &mut Vec<u8>, metric: &Metric, sample: &Sample, point: Point) {
+        out.extend_from_slice(metric.name.as_bytes());
+        out.extend_from_slice(point.suffix.as_bytes());
         let opened = out.len();
         if !self.common.is_empty() {
             out.push(b'{');
@@ -45,7 +46,7 @@ impl Text {
             separate(out, opened);
             put_label(out, name, value);
         }
-        if let Some(bound) = name.le {
+        if let Some(bound) = point.le {
             separate(out, opened);
             out.extend_from_slice(b"le=\"");
             put_float(out, bound);
@@ -55,19 +56,8 @@ impl Text {
             out.push(b'}');
         }
         out.push(b' ');
-        put_number(out, value);
+        put_number(out, point.value);
         out.push(b'\n');
-    }
-
-    fn histogram(&self, out: &mut Vec<u8>, metric: &'static str, sample: &Sample, value: &Histogram) {
-        let of = |suffix| Name { metric, suffix, le: None };
-        for (bound, count) in value.cumulative() {
-            self.line(out, Name { le: Some(bound), ..of("_bucket") }, sample, count as f64);
-        }
-        let count = value.count() as f64;
-        self.line(out, Name { le: Some(f64::INFINITY), ..of("_bucket") }, sample, count);
-        self.line(out, of("_sum"), sample, value.sum());
-        self.line(out, of("_count"), sample, count);
     }
 }
 
@@ -87,10 +77,8 @@ impl Encoder for Text {
     }
 
     fn sample(&mut self, out: &mut Vec<u8>, _common: &Labels, family: &Family, sample: &Sample) {
-        let metric = family.metric.name;
-        match &sample.value {
-            Value::Number(number) => self.line(out, Name { metric, suffix: "", le: None }, sample, *number),
-            Value::Histogram(histogram) => self.histogram(out, metric, sample, histogram),
+        for point in sample.value.points() {
+            self.line(out, family.metric, sample, point);
         }
     }
 
@@ -99,13 +87,6 @@ impl Encoder for Text {
             out.extend_from_slice(b"# EOF\n");
         }
     }
-}
-
-/// The name of a line, and its bound when it is a bucket.
-struct Name {
-    metric: &'static str,
-    suffix: &'static str,
-    le: Option<f64>,
 }
 
 /// Whether quotation marks are escaped, as they must be inside of a label value.
@@ -150,26 +131,5 @@ fn put_escaped(out: &mut Vec<u8>, text: &str, quote: Quote) {
             b'"' if quote == Quote::Escaped => out.extend_from_slice(b"\\\""),
             byte => out.push(byte),
         }
-    }
-}
-
-fn put_number(out: &mut Vec<u8>, number: f64) {
-    // All integers below are exact in a float, and shorter and quicker to print as what they are.
-    const EXACT: f64 = (1_i64 << 53) as f64;
-    if number.abs() < EXACT && number.fract() == 0.0 {
-        out.extend_from_slice(itoa::Buffer::new().format(number as i64).as_bytes());
-    } else {
-        put_float(out, number);
-    }
-}
-
-/// With a decimal point or an exponent, always: bounds are label values, and `1` and `1.0` would be two of them.
-fn put_float(out: &mut Vec<u8>, number: f64) {
-    if number.is_finite() {
-        out.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
-    } else if number.is_nan() {
-        out.extend_from_slice(b"NaN");
-    } else {
-        out.extend_from_slice(if number > 0.0 { b"+Inf" } else { b"-Inf" });
     }
 }

@@ -1,0 +1,74 @@
+//! What the HTTP server counts about itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::registry::catalog::agent::{SCRAPE_DURATION_SECONDS, SCRAPES_FAILED_TOTAL};
+use crate::registry::{Buckets, Format, Histogram, Labels, SnapshotBuilder};
+
+/// Counts of scrapes, shared between the server and whoever makes snapshots.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Held for single steps on a few numbers, never over an await.
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) durations: BTreeMap<Format, Histogram>,
+    pub(super) failed: BTreeMap<&'static str, u64>,
+}
+
+impl Stats {
+    /// Adds the series.
+    pub fn collect(&self, builder: &mut SnapshotBuilder) {
+        let none = Labels::empty();
+        let counts = self.lock();
+        for (format, durations) in &counts.durations {
+            let own = Labels::new([("format", format.name())]);
+            builder.histogram(&SCRAPE_DURATION_SECONDS, &none, &own, &Arc::new(durations.clone()));
+        }
+        for (reason, count) in &counts.failed {
+            let own = Labels::new([("reason", *reason)]);
+            builder.number(&SCRAPES_FAILED_TOTAL, &none, &own, *count as f64);
+        }
+    }
+
+    pub(super) fn count_failed(&self, reason: &'static str) {
+        *self.lock().failed.entry(reason).or_default() += 1;
+    }
+
+    pub(super) fn timer(self: &Arc<Self>, format: Format) -> Timer {
+        Timer { stats: self.clone(), format, start: Instant::now() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Measures one scrape.
+pub(super) struct Timer {
+    stats: Arc<Stats>,
+    format: Format,
+    start: Instant,
+}
+
+impl Timer {
+    /// The answer was handed over.
+    pub(super) fn done(self) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let mut counts = self.stats.lock();
+        counts
+            .durations
+            .entry(self.format)
+            .or_insert_with(|| Histogram::new(Buckets::AGENT))
+            .observe(seconds);
+    }
+
+    /// The answer was not taken to its end.
+    pub(super) fn failed(self, reason: &'static str) {
+        self.stats.count_failed(reason);
+    }
+}
