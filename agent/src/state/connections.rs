@@ -179,10 +179,26 @@ impl Connections {
                 return;
             }
             self.stats.starts_lost += 1;
-            self.started(socket, owner);
+            return self.count_whole(socket, owner);
         }
         self.count(socket);
         self.close(socket.id, socket.at);
+    }
+
+    /// Counts a connection of which only the end is known, or which the full table refused at its start.
+    fn count_whole(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
+        let Some(workload) = owner else {
+            self.stats.unowned += 1;
+            return;
+        };
+        let (direction, address) = match socket.role {
+            Role::Inbound => (Direction::Inbound, socket.local),
+            Role::Outbound | Role::Unknown => (Direction::Outbound, socket.remote),
+        };
+        let key = self.flow_key(workload, direction, address);
+        let flow = self.flows.at(key, socket.at);
+        flow.established += 1;
+        flow.add(&Counters::default(), &socket.counters);
     }
 
     fn found(&mut self, socket: TcpSocket, owner: Option<WorkloadIx>) {
@@ -271,11 +287,7 @@ impl Connections {
             received: before.received.max(now.received),
             retransmits: before.retransmits.max(now.retransmits),
         };
-        let flow = self.flows.at(key, socket.at);
-        let traffic = flow.traffic.get_or_insert_default();
-        traffic.sent += now.sent.saturating_sub(before.sent);
-        traffic.received += now.received.saturating_sub(before.received);
-        traffic.retransmits += now.retransmits.saturating_sub(before.retransmits);
+        self.flows.at(key, socket.at).add(&before, &socket.counters);
     }
 
     fn close(&mut self, id: SocketId, at: BootNanos) {

@@ -63,6 +63,17 @@ pub struct Flow {
     pub last: BootNanos,
 }
 
+impl Flow {
+    /// Adds what a connection's counters grew by since `before`.
+    pub fn add(&mut self, before: &Counters, now: &Option<Counters>) {
+        let Some(now) = now else { return };
+        let traffic = self.traffic.get_or_insert_default();
+        traffic.sent += now.sent.saturating_sub(before.sent);
+        traffic.received += now.received.saturating_sub(before.received);
+        traffic.retransmits += now.retransmits.saturating_sub(before.retransmits);
+    }
+}
+
 /// All flows, bounded per workload.
 #[derive(Debug)]
 pub struct Flows {
