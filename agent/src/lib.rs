@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod edges;
 pub mod kernel;
 pub mod model;
 pub mod probes;
