@@ -8,7 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`product`] | the product's two binaries |
-//! | [`docker`], [`netns`] | containers and network namespaces |
+//! | [`docker`], [`netns`], [`cgroup`] | containers, network namespaces, services |
 //! | [`tsdb`], [`promql`] | Prometheus and VictoriaMetrics, and questions to them |
 //! | [`http`], [`remote_write`], [`exposition`] | the wire, written here again so that the product is not its own judge |
 //! | [`traffic`] | connections and bytes in exact numbers, in a process of their own |
@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod docker;
 pub mod exposition;
 pub mod guest;

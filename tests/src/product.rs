@@ -12,6 +12,9 @@ use crate::exposition::Exposition;
 use crate::process::{self, Process, free_address};
 use crate::{http, wait};
 
+/// The name of a series, labels that it must have, and its value.
+pub type Expected<'e> = (&'e str, &'e [(&'e str, &'e str)], f64);
+
 /// `sonde-agent` or `sonde-collector` with its own port and data directory; it can be killed and started again on
 /// both. Scrapes every second.
 #[derive(Debug)]
@@ -181,22 +184,26 @@ impl Sonde {
         serde_json::from_slice(&answer.body).expect("/status is JSON")
     }
 
-    /// Waits until `/metrics` has the value, and still has it in a later scrape.
+    /// Waits until `/metrics` has all these values, and still has them two snapshots later.
     #[track_caller]
-    pub fn expect(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
-        wait::until(&format!("{name}{labels:?} to be {expected}"), || {
-            let value = self.metrics().and_then(|metrics| metrics.value(name, labels));
-            wait::equal(value.map_err(|error| format!("{error:#}"))?, expected)
-        });
+    pub fn expect(&self, expected: &[Expected<'_>]) {
+        for (name, labels, value) in expected {
+            wait::until(&format!("{name}{labels:?} to be {value}"), || {
+                let seen = self.metrics().and_then(|metrics| metrics.value(name, labels));
+                wait::equal(seen.map_err(|error| format!("{error:#}"))?, *value)
+            });
+        }
         let uptime = |metrics: &Exposition| metrics.value("node_uptime_seconds", &[]);
         let matched = uptime(&self.metrics().expect("scrape")).expect("the node's uptime");
         let later = wait::until("a later snapshot", || {
             let metrics = self.metrics()?;
-            // Two snapshots later: the one in progress may have begun before the match.
+            // The snapshot in progress may have begun before the match.
             anyhow::ensure!(uptime(&metrics)? > matched + 1.5, "the snapshot is not newer");
             Ok(metrics)
         });
-        let value = later.value(name, labels).expect("the series is still there");
-        assert!(value.total_cmp(&expected).is_eq(), "{name}{labels:?} went on from {expected} to {value}");
+        for (name, labels, value) in expected {
+            let seen = later.value(name, labels).expect("the series is still there");
+            assert!(seen.total_cmp(value).is_eq(), "{name}{labels:?} went on from {value} to {seen}");
+        }
     }
 }

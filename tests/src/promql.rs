@@ -56,22 +56,31 @@ impl Promql {
         Ok(series[0].samples[0].1)
     }
 
-    /// Waits until the expression has the value, and keeps it in a sample newer than the moment of the first match:
-    /// a counter that runs past the expected value does not pass.
+    /// Waits until the expression has the value, of a series that gets no more samples.
     #[track_caller]
-    pub fn expect(&self, selector: &str, expected: f64) {
-        let what = format!("{selector} to be {expected} at {}", self.server);
-        wait::until(&what, || {
-            let value = self.value(selector).map_err(|error| format!("{error:#}"))?;
+    pub fn expect_now(&self, expression: &str, expected: f64) {
+        wait::until(&format!("{expression} to be {expected} at {}", self.server), || {
+            let value = self.value(expression).map_err(|error| format!("{error:#}"))?;
             wait::equal(value, expected)
         });
+    }
+
+    /// Waits until all expressions have their values, and keep them in samples newer than the moment of the last
+    /// match: a counter that runs past the expected value does not pass.
+    #[track_caller]
+    pub fn expect(&self, expected: &[(String, f64)]) {
+        for (expression, value) in expected {
+            self.expect_now(expression, *value);
+        }
         let matched = unix_seconds();
-        let fresh = wait::until(&format!("a newer sample of {selector}"), || {
-            let stamp = self.value(&format!("timestamp({selector})"))?;
-            ensure!(stamp > matched, "the newest is {:.1} s older", matched - stamp);
-            self.value(selector)
-        });
-        assert!(fresh.total_cmp(&expected).is_eq(), "{selector} went on from {expected} to {fresh}");
+        for (expression, value) in expected {
+            let fresh = wait::until(&format!("a newer sample of {expression}"), || {
+                let stamp = self.value(&format!("timestamp({expression})"))?;
+                ensure!(stamp > matched, "the newest is {:.1} s older", matched - stamp);
+                self.value(expression)
+            });
+            assert!(fresh.total_cmp(value).is_eq(), "{expression} went on from {value} to {fresh}");
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Bytes that a server sends on every connection.
-pub const REPLY_BYTES: u64 = 8;
+pub const REPLY_BYTES: u32 = 8;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 const USAGE: &str = "\

@@ -7,4 +7,3 @@ mod golden;
 mod promtool;
 mod protobuf;
 mod references;
-mod skip;

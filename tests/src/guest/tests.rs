@@ -67,7 +67,11 @@ fn connects_and_bytes(agent: &Agent) -> Result<()> {
     let connections = CONNECTS + 1;
     agent.expect("container_net_tcp_successful_connects_total", &labels, count(connections));
     agent.expect("container_net_tcp_bytes_sent_total", &labels, count(BYTES));
-    agent.expect("container_net_tcp_bytes_received_total", &labels, count(connections * REPLY_BYTES));
+    agent.expect(
+        "container_net_tcp_bytes_received_total",
+        &labels,
+        count(connections * u64::from(REPLY_BYTES)),
+    );
     agent.expect("container_net_tcp_active_connections", &labels, 0.0);
     let listener = [SELF, ("listen_addr", server.as_str())];
     agent.expect("container_net_tcp_inbound_connections_total", &listener, count(connections));

@@ -3,3 +3,9 @@
 mod support;
 
 mod harness;
+mod image;
+mod queue;
+mod refusals;
+mod resources;
+mod surface;
+mod tcp;

@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "iptables",
     "nftables",
     "strace",
+    "bpftool",
 ];
 
 /// Installs what is missing. Without root the tests that need it are skipped with that reason instead.

@@ -1,0 +1,92 @@
+//! The image in docker, with what the manifest gives it and nothing more.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use sonde_tests::exposition::Exposition;
+use sonde_tests::process::free_address;
+use sonde_tests::skip::Need;
+use sonde_tests::{http, require, skip, wait};
+
+use crate::support::docker;
+
+/// Capabilities as the manifest lists them: the test runs what users are told to run.
+fn capabilities() -> Vec<String> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sonde/daemonset.yaml");
+    let manifest = std::fs::read_to_string(manifest).expect("read the manifest");
+    let list = manifest.split_once("add:\n").expect("the manifest adds capabilities").1;
+    let names = list.lines().map_while(|line| {
+        let entry = line.trim_start();
+        if entry.starts_with('#') { Some(None) } else { entry.strip_prefix("- ").map(Some) }
+    });
+    names.flatten().map(|entry| entry.split(' ').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// The archive: from `SONDE_IMAGE`, else where `cargo xtask image` puts it.
+fn archive() -> PathBuf {
+    std::env::var_os("SONDE_IMAGE").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/sonde-agent-image.tar")),
+        PathBuf::from,
+    )
+}
+
+fn scrape(address: SocketAddr) -> anyhow::Result<Exposition> {
+    Exposition::parse(&http::get(address, "/metrics", &[])?.text())
+}
+
+#[test]
+fn the_image_observes_the_node_with_listed_capabilities_and_a_read_only_root() {
+    require!(Need::Root, Need::Tool("dockerd"), Need::File("/bin/busybox"));
+    let archive = archive();
+    if !archive.exists() {
+        return skip::record("the image is not built: cargo xtask image");
+    }
+    let docker = docker();
+    let loaded = docker.command(&["load", "--input", &archive.display().to_string()]);
+    let image = loaded.rsplit(' ').next().expect("docker names what it loaded").to_owned();
+    let address = free_address();
+    let capabilities = capabilities();
+    assert!(capabilities.iter().any(|name| name == "BPF"), "{capabilities:?}");
+    let mut options = vec!["--pid=host", "--network=host", "--read-only", "--cap-drop=ALL"];
+    let added: Vec<String> = capabilities.iter().map(|name| format!("--cap-add={name}")).collect();
+    options.extend(added.iter().map(String::as_str));
+    options.extend(["--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"]);
+    options.extend(["--volume=/sys/fs/cgroup:/sys/fs/cgroup:ro"]);
+    let listen = address.to_string();
+    let agent = docker.run_image("agent", &options, &image, &["run", "--listen", &listen]);
+    wait::until("the agent to be ready", || {
+        let answer = http::get(address, "/readyz", &[]).map_err(|error| format!("{error:#}"))?;
+        wait::ensure(answer.status == 200, || answer.text())
+    });
+
+    let server = docker.run("server", &[], &["serve", "0.0.0.0:9000"]);
+    server.wait_for("listening");
+    let client = docker.run("client", &["--memory", "64m"], &["wait"]);
+    let destination = format!("{}:9000", server.ip());
+    client.traffic(&["connect", &destination, "6"]);
+    let (id, server_id) = (client.id(), server.id());
+    for (name, labels, expected) in [
+        ("container_net_tcp_successful_connects_total", vec![("destination", destination.as_str())], 6.0),
+        ("container_resources_memory_limit_bytes", vec![], 67_108_864.0),
+        ("container_info", vec![("image", docker.image())], 1.0),
+    ] {
+        wait::until(&format!("{name} to be {expected}"), || {
+            let labels: Vec<_> = labels.iter().copied().chain([("container_id", id.as_str())]).collect();
+            let value = scrape(address).and_then(|metrics| metrics.value(name, &labels));
+            wait::equal(value.map_err(|error| format!("{error:#}"))?, expected)
+        });
+    }
+    let metrics = scrape(address).expect("scrape");
+    let listener = [("container_id", server_id.as_str()), ("listen_addr", destination.as_str())];
+    assert_eq!(metrics.value("container_net_tcp_listen_info", &listener).expect("the listener"), 1.0);
+    let bad: Vec<_> = metrics
+        .select("sonde_agent_probe_state", &[])
+        .into_iter()
+        .filter(|sample| sample.value > 0.0 && sample.labels["verdict"] != "ok")
+        .collect();
+    assert!(bad.is_empty(), "with all listed capabilities every probe works: {bad:?}");
+    docker.command(&["kill", "--signal", "TERM", agent.name()]);
+    wait::until("the agent's end", || {
+        wait::equal(agent.inspect("{{.State.Status}} {{.State.ExitCode}}"), "exited 0".to_owned())
+    });
+}

@@ -1,0 +1,183 @@
+//! TCP: connects, failures and bytes of real containers in exact numbers, asked from real servers.
+
+use std::io::Write;
+
+use sonde_tests::cgroup::ServiceCgroup;
+use sonde_tests::docker::Container;
+use sonde_tests::netns::Netns;
+use sonde_tests::process::{Process, free_address};
+use sonde_tests::product::Sonde;
+use sonde_tests::skip::Need;
+use sonde_tests::traffic::REPLY_BYTES;
+use sonde_tests::tsdb::{Kind, Tsdb};
+use sonde_tests::{require, wait};
+
+use crate::support::{TRAFFIC, docker, traffic};
+
+const CONNECTS: u32 = 17;
+const REFUSED: u32 = 5;
+const BYTES: u32 = 3_000_017;
+
+/// Everything that a server must know about the client's traffic.
+fn client_series(client: &Container<'_>, destination: &str, closed: &str) -> Vec<(String, f64)> {
+    let id = client.id();
+    let both =
+        format!("container_id=\"{id}\",destination=\"{destination}\",actual_destination=\"{destination}\"");
+    let name = |name: &str, labels: &str| format!("container_net_tcp_{name}{{{labels}}}");
+    let connections = f64::from(CONNECTS + 1);
+    let failed = format!("container_id=\"{id}\",destination=\"{closed}\"");
+    let mut expected = vec![
+        (name("successful_connects_total", &both), connections),
+        (name("failed_connects_total", &failed), f64::from(REFUSED)),
+        (name("bytes_sent_total", &both), f64::from(BYTES)),
+        (name("bytes_received_total", &both), connections * f64::from(REPLY_BYTES)),
+        (name("active_connections", &both), 0.0),
+    ];
+    for only in ["successful_connects_total", "bytes_sent_total", "failed_connects_total"] {
+        let series = name(only, &format!("container_id=\"{id}\""));
+        expected.push((format!("count({series})"), 1.0));
+    }
+    expected
+}
+
+/// The other side's view.
+fn server_series(container: &Container<'_>, address: &str) -> Vec<(String, f64)> {
+    let listener = format!("container_id=\"{}\",listen_addr=\"{address}\"", container.id());
+    let name = |name: &str| format!("container_net_tcp_{name}{{{listener}}}");
+    vec![
+        (name("listen_info"), 1.0),
+        (name("inbound_connections_total"), f64::from(CONNECTS + 1)),
+        (name("inbound_bytes_received_total"), f64::from(BYTES)),
+    ]
+}
+
+#[test]
+fn counts_of_containers_are_exact_when_pushed_and_when_pulled() {
+    require!(
+        Need::Root,
+        Need::Tool("dockerd"),
+        Need::File("/bin/busybox"),
+        Need::Tool("prometheus"),
+        Need::Tool("victoria-metrics")
+    );
+    let docker = docker();
+    let prometheus = Tsdb::start(Kind::Prometheus);
+    let victoria = Tsdb::start(Kind::VictoriaMetrics);
+    let agent = Sonde::agent()
+        .with("--remote-write", prometheus.remote_write())
+        .with("--remote-write", victoria.remote_write())
+        .start();
+    let pulling = Tsdb::start(Kind::PrometheusScraping(agent.address()));
+
+    let server = docker.run("server", &[], &["serve", "0.0.0.0:9000"]);
+    server.wait_for("listening");
+    let client = docker.run("client", &[], &["wait"]);
+    let destination = format!("{}:9000", server.ip());
+    let closed = format!("{}:9001", server.ip());
+    client.traffic(&["connect", &destination, &CONNECTS.to_string()]);
+    client.traffic(&["refused", &closed, &REFUSED.to_string()]);
+    client.traffic(&["send", &destination, &BYTES.to_string()]);
+
+    let mut expected = client_series(&client, &destination, &closed);
+    expected.extend(server_series(&server, &destination));
+    let info = format!("container_info{{container_id=\"{}\",image=\"{}\"}}", client.id(), docker.image());
+    expected.push((info, 1.0));
+    for tsdb in [&prometheus, &victoria, &pulling] {
+        tsdb.promql().expect(&expected);
+    }
+    let time = format!("container_net_tcp_connection_time_seconds_total{{container_id=\"{}\"}}", client.id());
+    let seconds = prometheus.promql().value(&time).expect("the time of the connects");
+    assert!(seconds > 0.0 && seconds < 10.0, "{CONNECTS} connects took {seconds} s");
+    let pushed = prometheus.promql().series(&format!("container_info{{container_id=\"{}\"}}", client.id()));
+    let pushed = pushed.expect("ask for the pushed series");
+    assert_eq!(pushed[0].labels["job"], "sonde-agent");
+    for label in ["machine_id", "system_uuid", "instance"] {
+        assert!(!pushed[0].labels[label].is_empty(), "{label} is empty");
+    }
+}
+
+#[test]
+fn connections_from_before_the_agent_are_a_baseline() {
+    require!(Need::Root);
+    let directory = tempfile::tempdir().expect("create a directory");
+    let address = free_address().to_string();
+    let server = Process::start("server", traffic(&["serve", &address]), directory.path());
+    wait::until("the server", || wait::ensure(server.output().contains("listening"), || server.output()));
+    let mut client = Process::start_with_input("client", traffic(&["hold", &address, "3"]), directory.path());
+    let mut commands = client.take_input();
+    let mut send = |bytes: u32| {
+        writeln!(commands, "send {bytes}").expect("command the client");
+        let said = format!("sent {bytes}\n");
+        wait::until("the client to send", || {
+            wait::ensure(client.output().contains(&said), || client.output())
+        });
+    };
+    send(70_001);
+
+    let mut agent = Sonde::agent().start();
+    let labels = [("container_id", "/host/traffic"), ("destination", address.as_str())];
+    agent.expect(&[("container_net_tcp_active_connections", &labels, 3.0)]);
+    send(1234);
+    agent.expect(&[("container_net_tcp_bytes_sent_total", &labels, 1234.0)]);
+    let metrics = agent.metrics().expect("scrape");
+    assert_eq!(metrics.sum("container_net_tcp_successful_connects_total", &labels), 0.0, "nothing connected");
+    let listener = [("container_id", "/host/traffic"), ("listen_addr", address.as_str())];
+    assert_eq!(metrics.sum("container_net_tcp_inbound_connections_total", &listener), 0.0);
+    agent.expect(&[("container_net_tcp_inbound_active_connections", &listener, 3.0)]);
+
+    // A restart finds them again and starts from zero.
+    agent.stop();
+    agent.resume();
+    agent.expect(&[("container_net_tcp_active_connections", &labels, 3.0)]);
+    send(99);
+    agent.expect(&[("container_net_tcp_bytes_sent_total", &labels, 99.0)]);
+    drop(client);
+    agent.expect(&[("container_net_tcp_active_connections", &labels, 0.0)]);
+}
+
+#[test]
+fn another_network_namespace_is_seen_with_its_owner() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let namespace = Netns::new();
+    let address = free_address().to_string();
+    let start = |name: &str, arguments: &[&str]| {
+        let mut command = namespace.command(TRAFFIC);
+        command.args(arguments);
+        Process::start_with_input(name, command, directory.path())
+    };
+    let server = start("server", &["serve", &address]);
+    wait::until("the server", || wait::ensure(server.output().contains("listening"), || server.output()));
+    let _before = start("before", &["hold", &address, "2"]);
+    let agent = Sonde::agent().start();
+    let _after = start("after", &["hold", &address, "1"]);
+    let labels = [("container_id", "/host/traffic"), ("destination", address.as_str())];
+    let listener = [("container_id", "/host/traffic"), ("listen_addr", address.as_str())];
+    agent.expect(&[
+        ("container_net_tcp_active_connections", &labels, 3.0),
+        ("container_net_tcp_successful_connects_total", &labels, 1.0),
+        ("container_net_tcp_listen_info", &listener, 1.0),
+    ]);
+}
+
+#[test]
+fn a_service_owns_its_connections() {
+    require!(Need::Root);
+    let directory = tempfile::tempdir().expect("create a directory");
+    let agent = Sonde::agent().start();
+    let address = free_address().to_string();
+    let server = Process::start("server", traffic(&["serve", &address]), directory.path());
+    wait::until("the server", || wait::ensure(server.output().contains("listening"), || server.output()));
+    let service = ServiceCgroup::new("sonde-test");
+    let mut command = service.command(TRAFFIC);
+    command.args(["hold", &address, "4"]);
+    let _client = Process::start_with_input("client", command, directory.path());
+    let labels = [("container_id", service.id()), ("destination", &address)];
+    agent.expect(&[
+        ("container_net_tcp_successful_connects_total", &labels, 4.0),
+        ("container_net_tcp_active_connections", &labels, 4.0),
+    ]);
+    let metrics = agent.metrics().expect("scrape");
+    let host = [("container_id", "/host/traffic"), ("destination", address.as_str())];
+    assert_eq!(metrics.sum("container_net_tcp_successful_connects_total", &host), 0.0, "counted twice");
+}
