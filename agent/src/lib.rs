@@ -5,8 +5,12 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod edges;
+pub mod kernel;
 pub mod model;
+pub mod probes;
 pub mod push;
 pub mod registry;
 pub mod serve;
 pub mod shutdown;
+pub mod state;

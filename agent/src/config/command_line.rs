@@ -21,21 +21,31 @@ pub enum Command {
 
 /// The definition for clap.
 pub fn clap() -> Clap {
-    let arguments = std::iter::once(&CONFIG).chain(&SETTINGS).map(argument);
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON instead of a table");
     Clap::new("sonde-agent")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Observes all containers and processes of this machine and shows them to Prometheus")
         .after_help(
             "Every flag is also an environment variable and a key of the file: --data-dir, SONDE_DATA_DIR, data_dir.\n\
-             A flag wins over the environment, the environment over the file. In a variable, several values are\n\
-             separated by spaces.",
+             A flag wins over the environment, the environment over the file; of a flag given twice the last one counts,\n\
+             unless it is repeatable. In a variable, several values are separated by spaces.",
         )
         .term_width(100)
-        .args(arguments)
-        .subcommand(Clap::new("run").about("Observe until a signal comes (the default)"))
-        .subcommand(Clap::new("check-config").about("Say what is wrong with the configuration"))
-        .subcommand(Clap::new("doctor").about("Say what works on this machine, and why not").arg(json))
+        .args_override_self(true)
+        .args(arguments())
+        .subcommand(subcommand("run", "Observe until a signal comes (the default)"))
+        .subcommand(subcommand("check-config", "Say what is wrong with the configuration"))
+        .subcommand(subcommand("doctor", "Say what works on this machine, and why not").arg(json))
+}
+
+/// Takes the same flags as the command itself: clap's global arguments would forget the values before the
+/// subcommand of a flag that is given behind it too.
+fn subcommand(name: &'static str, about: &'static str) -> Clap {
+    Clap::new(name).about(about).term_width(100).args_override_self(true).args(arguments())
+}
+
+fn arguments() -> impl Iterator<Item = Arg> {
+    std::iter::once(&CONFIG).chain(&SETTINGS).map(argument)
 }
 
 fn argument(setting: &'static Setting) -> Arg {
@@ -45,7 +55,6 @@ fn argument(setting: &'static Setting) -> Arg {
         .value_name(setting.value)
         .help(help_of(setting))
         .action(action)
-        .global(true)
         .allow_hyphen_values(true);
     match setting.coroot {
         Some(alias) if alias != setting.name => argument.alias(alias),
@@ -70,9 +79,10 @@ pub(super) fn command(matches: &ArgMatches) -> Command {
     }
 }
 
-/// The values of a setting on the command line.
+/// The values of a setting on the command line, before and behind the subcommand.
 pub(super) fn given(matches: &ArgMatches, setting: &'static Setting) -> Vec<Given> {
-    let innermost = matches.subcommand().map_or(matches, |(_, inner)| inner);
-    let values = innermost.get_many::<String>(setting.name).into_iter().flatten();
-    values.map(|text| Given::new(setting, format!("--{}", setting.name), text)).collect()
+    let behind = matches.subcommand().map(|(_, behind)| behind);
+    let values =
+        std::iter::once(matches).chain(behind).filter_map(|level| level.get_many::<String>(setting.name));
+    values.flatten().map(|text| Given::new(setting, format!("--{}", setting.name), text)).collect()
 }

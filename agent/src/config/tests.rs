@@ -85,6 +85,14 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn of_a_flag_given_twice_the_last_one_counts() {
+    let config = given(&["--listen", "127.0.0.1:1", "run", "--listen", "127.0.0.1:2"]).config();
+    assert_eq!(config.listen.addr.port(), 2);
+    let config = given(&["--btf", "/a", "--btf", "/b"]).config();
+    assert_eq!(config.btf, PathBuf::from("/b"));
+}
+
+#[test]
 fn names_of_coroot_mean_the_same() {
     let config = given(&["--collector-endpoint", "http://coroot:8080/", "--container-denylist", "^/a"])
         .env("API_KEY", "hunter2")
@@ -131,6 +139,8 @@ fn lists_come_from_repeated_flags_from_spaces_and_from_arrays() {
 #[test]
 fn probes_are_switched_by_flag_and_by_table() {
     let config = given(&["--probe", "tcp=off", "--probe", "cgroup=on"]).config();
+    assert_eq!(Probe::ALL.map(|probe| config.probes.get(probe)), [Switch::Off, Switch::Auto, Switch::On]);
+    let config = given(&["--probe", "tcp=off", "run", "--probe", "cgroup=on"]).config();
     assert_eq!(Probe::ALL.map(|probe| config.probes.get(probe)), [Switch::Off, Switch::Auto, Switch::On]);
     let config = given(&[]).file("[probe]\nprocess = 'off'").config();
     assert_eq!(Probe::ALL.map(|probe| config.probes.get(probe)), [Switch::Auto, Switch::Off, Switch::Auto]);

@@ -28,3 +28,7 @@ pub struct Origin {
     /// Name of the thread group leader, at most 15 bytes, as in `/proc/<pid>/comm`.
     pub comm: Box<str>,
 }
+
+/// Index of a workload in the table of workloads; valid until that table retires it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkloadIx(pub u32);

@@ -7,3 +7,4 @@ mod golden;
 mod promtool;
 mod protobuf;
 mod references;
+mod skip;

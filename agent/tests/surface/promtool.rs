@@ -9,6 +9,7 @@ use sonde_agent::model::UnixMillis;
 use sonde_agent::registry::{Buckets, Format, Histogram, Kind, Labels, Snapshot, SnapshotBuilder, catalog};
 
 use crate::exposition::encode;
+use crate::skip;
 
 /// Lines of promtool that are accepted, because compatibility fixes the name they are about.
 const ALLOWED: &str = include_str!("../../../tests/promtool-allowed.txt");
@@ -36,7 +37,7 @@ fn promtool_finds_nothing_but_what_compatibility_fixes() {
         .spawn();
     let mut promtool = match spawned {
         Ok(promtool) => promtool,
-        Err(error) => return eprintln!("skipped: promtool: {error}"),
+        Err(_) => return skip::record("promtool is not installed"),
     };
     let encoded = encode(one_series_of_everything(), Format::Text);
     promtool.stdin.take().unwrap().write_all(&encoded).unwrap();

@@ -1,0 +1,96 @@
+//! The maps of the kernel half: their sizes, and what they cost.
+//!
+//! One table, from which the kernel half takes its capacities and a test the sum. The formulas follow
+//! `kernel/bpf/{hashtab,arraymap,ringbuf}.c`; a test on a real kernel compares them with what it charges.
+
+use core::mem::size_of;
+
+use crate::{codes::Loss, tcp::Conn};
+
+/// What all maps together may take on an idle node, bytes.
+pub const BUDGET_BYTES: u64 = 16 << 20;
+
+/// Bytes of the event ring: 6,800 TCP events, drained every 100 ms or at half.
+pub const EVENTS_BYTES: usize = 1 << 20;
+
+/// Connections tracked at once: eight times what design.md measures with. Entries are allocated when used.
+pub const CONNS_MAX: usize = 1 << 17;
+
+/// Slots for losses.
+pub const LOSSES_MAX: usize = Loss::ALL.len();
+
+/// How a map takes memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Buckets at creation, elements when used (`BPF_F_NO_PREALLOC`).
+    HashOnDemand,
+    /// All at creation, once per CPU.
+    PerCpuArray,
+    /// All at creation.
+    Ring,
+}
+
+/// A map's cost.
+#[derive(Clone, Copy, Debug)]
+pub struct MapCost {
+    /// Name in the object.
+    pub name: &'static str,
+    /// How it takes memory.
+    pub shape: Shape,
+    /// Bytes of a key.
+    pub key: usize,
+    /// Bytes of a value.
+    pub value: usize,
+    /// Capacity: entries, or bytes of a ring.
+    pub max_entries: usize,
+}
+
+/// All maps.
+pub const MAPS: &[MapCost] = &[
+    MapCost { name: "EVENTS", shape: Shape::Ring, key: 0, value: 0, max_entries: EVENTS_BYTES },
+    MapCost { name: "CONN_BY_SOCK", shape: Shape::HashOnDemand, key: 8, value: size_of::<Conn>(), max_entries: CONNS_MAX },
+    MapCost { name: "LOSSES", shape: Shape::PerCpuArray, key: 4, value: 8, max_entries: LOSSES_MAX },
+];
+
+impl MapCost {
+    /// Bytes taken when the map is empty.
+    pub const fn idle_bytes(&self, cpus: usize) -> u64 {
+        let bytes = match self.shape {
+            // struct bucket is 16 bytes, one per entry rounded up to a power of two.
+            Shape::HashOnDemand => self.max_entries.next_power_of_two() * 16,
+            Shape::PerCpuArray => self.max_entries * (8 + self.value.next_multiple_of(8) * cpus),
+            Shape::Ring => self.max_entries + 3 * 4096,
+        };
+        bytes as u64
+    }
+
+    /// Bytes taken when the map is full.
+    pub const fn full_bytes(&self, cpus: usize) -> u64 {
+        let elements = match self.shape {
+            // struct htab_elem is 48 bytes before key and value, from the size classes of the BPF allocator.
+            Shape::HashOnDemand => {
+                self.max_entries * (48 + self.key.next_multiple_of(8) + self.value.next_multiple_of(8))
+            }
+            Shape::PerCpuArray | Shape::Ring => 0,
+        };
+        self.idle_bytes(cpus) + elements as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_maps_together_stay_within_the_budget() {
+        let idle: u64 = MAPS.iter().map(|map| map.idle_bytes(256)).sum();
+        assert!(idle <= BUDGET_BYTES, "{idle} bytes of maps on an idle node with 256 CPUs");
+        let full: u64 = MAPS.iter().map(|map| map.full_bytes(256)).sum();
+        assert!(full <= 2 * BUDGET_BYTES, "{full} bytes of maps with every entry used");
+    }
+
+    #[test]
+    fn a_ring_is_a_power_of_two_of_whole_pages() {
+        assert!(EVENTS_BYTES.is_power_of_two() && EVENTS_BYTES.is_multiple_of(4096));
+    }
+}

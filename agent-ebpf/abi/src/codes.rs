@@ -1,0 +1,32 @@
+//! Losses: everything the kernel half had to drop, one slot each in the map `LOSSES`.
+
+/// Names the slots once, for both halves.
+macro_rules! losses {
+    ($($(#[$doc:meta])* $name:ident = ($program:literal, $reason:literal),)*) => {
+        /// A slot of `LOSSES`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Loss { $($(#[$doc])* $name,)* }
+
+        impl Loss {
+            /// All slots, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The program and the reason, as the labels of the metric.
+            pub const fn labels(self) -> (&'static str, &'static str) {
+                match self { $(Self::$name => ($program, $reason),)* }
+            }
+        }
+    };
+}
+
+losses! {
+    /// The event ring had no room for a TCP event.
+    TcpRingFull = ("tcp_state", "ring_full"),
+    /// `CONN_BY_SOCK` had no room for a connection.
+    TcpMapFull = ("tcp_state", "map_full"),
+    /// `CONN_BY_SOCK` had no room for a connection found by the iterator.
+    TcpIterMapFull = ("tcp_iter", "map_full"),
+    /// The event ring had no room for a cgroup event.
+    CgroupRingFull = ("cgroup_dir", "ring_full"),
+}

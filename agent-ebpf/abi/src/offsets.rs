@@ -1,0 +1,97 @@
+//! Offsets of kernel structures, read from BTF when the agent starts and given to the programs as constants.
+//!
+//! The verifier sees a global of read-only data as a known number, so a typed load at such an offset is checked like
+//! one the compiler laid out, and a branch on an absent field vanishes.
+
+/// The value of an offset that the running kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// One structure member, or one enumerator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offset {
+    /// The global in the kernel half.
+    pub global: &'static str,
+    /// Structure or enum.
+    pub container: &'static str,
+    /// Member path with dots through embedded structures, or the enumerator's name.
+    pub path: &'static str,
+    /// What is wanted of it.
+    pub want: Want,
+}
+
+/// What a global holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Byte offset of the member; the programs that use it cannot load without it.
+    Required,
+    /// Byte offset of the member, or [`ABSENT`].
+    Optional,
+    /// Value of the enumerator, or [`ABSENT`].
+    Enumerator,
+}
+
+/// Calls a macro with the whole table.
+#[macro_export]
+macro_rules! for_each_offset {
+    ($callback:ident) => {
+        $callback! {
+            SOCK_FAMILY = "sock" "__sk_common.skc_family" Required,
+            SOCK_STATE = "sock" "__sk_common.skc_state" Required,
+            SOCK_DPORT = "sock" "__sk_common.skc_dport" Required,
+            SOCK_NUM = "sock" "__sk_common.skc_num" Required,
+            SOCK_DADDR = "sock" "__sk_common.skc_daddr" Required,
+            SOCK_SADDR = "sock" "__sk_common.skc_rcv_saddr" Required,
+            SOCK_V6_DADDR = "sock" "__sk_common.skc_v6_daddr" Optional,
+            SOCK_V6_SADDR = "sock" "__sk_common.skc_v6_rcv_saddr" Optional,
+            SOCK_NET = "sock" "__sk_common.skc_net" Required,
+            SOCK_ERR = "sock" "sk_err" Required,
+            SOCK_FLAGS = "sock" "__sk_common.skc_flags" Required,
+            SOCK_PROTOCOL = "sock" "sk_protocol" Required,
+            SOCK_CGROUP = "sock" "sk_cgrp_data.cgroup" Optional,
+            SOCK_DONE_BIT = "sock_flags" "SOCK_DONE" Enumerator,
+            NET_INUM = "net" "ns.inum" Required,
+            TCP_BYTES_SENT = "tcp_sock" "bytes_sent" Required,
+            TCP_BYTES_RETRANS = "tcp_sock" "bytes_retrans" Required,
+            TCP_BYTES_RECEIVED = "tcp_sock" "bytes_received" Required,
+            TCP_TOTAL_RETRANS = "tcp_sock" "total_retrans" Required,
+            TCP_SRTT = "tcp_sock" "srtt_us" Required,
+            TCP_RTT_MIN = "tcp_sock" "rtt_min" Required,
+            FILE_INODE = "file" "f_inode" Required,
+            FILE_PRIVATE = "file" "private_data" Required,
+            INODE_MODE = "inode" "i_mode" Required,
+            SOCKET_SK = "socket" "sk" Required,
+            SOCKET_TYPE = "socket" "type" Required,
+            TASK_TGID = "task_struct" "tgid" Required,
+            TASK_PID = "task_struct" "pid" Required,
+            TASK_LEADER = "task_struct" "group_leader" Required,
+            TASK_COMM = "task_struct" "comm" Required,
+            TASK_FILES = "task_struct" "files" Required,
+            TASK_CGROUPS = "task_struct" "cgroups" Required,
+            TASK_START = "task_struct" "start_boottime" Optional,
+            TASK_RUN_DELAY = "task_struct" "sched_info.run_delay" Optional,
+            CSS_SET_DFL = "css_set" "dfl_cgrp" Required,
+            CSS_SET_SUBSYS = "css_set" "subsys" Required,
+            CSS_CGROUP = "cgroup_subsys_state" "cgroup" Required,
+            CGROUP_KN = "cgroup" "kn" Required,
+            CGROUP_ROOT = "cgroup" "root" Required,
+            CGROUP_ROOT_ID = "cgroup_root" "hierarchy_id" Required,
+            CGROUP_ROOT_MASK = "cgroup_root" "subsys_mask" Required,
+            KERNFS_ID = "kernfs_node" "id" Required,
+            MEMORY_SUBSYS = "cgroup_subsys_id" "memory_cgrp_id" Enumerator,
+        }
+    };
+}
+
+macro_rules! table {
+    ($($global:ident = $container:literal $path:literal $want:ident,)*) => {
+        /// Every offset the kernel half reads.
+        pub const ALL: &[Offset] = &[$(Offset {
+            global: stringify!($global),
+            container: $container,
+            path: $path,
+            want: Want::$want,
+        },)*];
+    };
+}
+
+for_each_offset!(table);

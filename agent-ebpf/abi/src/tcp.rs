@@ -1,0 +1,146 @@
+//! TCP: one record type for life-cycle events and for the iterator's rows.
+
+use core::mem::size_of;
+
+use crate::record::{Header, Record};
+
+/// Kinds 0x10–0x1f belong to this family.
+pub const KIND_CONNECTED: u16 = 0x10;
+/// An outbound connection attempt ended without a connection; `error` says why.
+pub const KIND_CONNECT_FAILED: u16 = 0x11;
+/// A connection arrived at a listening socket.
+pub const KIND_ACCEPTED: u16 = 0x12;
+/// An established connection ended; the counters are final.
+pub const KIND_CLOSED: u16 = 0x13;
+/// A socket began to listen.
+pub const KIND_LISTEN: u16 = 0x14;
+/// A socket stopped listening.
+pub const KIND_UNLISTEN: u16 = 0x15;
+/// A row of the iterator: a socket that some process holds open now.
+pub const KIND_SOCKET: u16 = 0x16;
+
+/// `role`: not known (the socket existed before the agent, or its start was missed).
+pub const ROLE_UNKNOWN: u8 = 0;
+/// `role`: this side called connect(2).
+pub const ROLE_OUTBOUND: u8 = 1;
+/// `role`: this side was accepted from a listening socket.
+pub const ROLE_INBOUND: u8 = 2;
+
+/// `flags`: the counters are measured. Without it they are zero because nothing could read them.
+pub const FLAG_COUNTERS: u8 = 1;
+/// `flags`: the peer's FIN was received, so `bytes_received` counts one sequence number that was no data.
+pub const FLAG_FIN_RECEIVED: u8 = 2;
+/// `flags`: the connection was already there when it was first seen; its counters so far are a baseline.
+pub const FLAG_ADOPTED: u8 = 4;
+
+/// `family`: IPv4 (`AF_INET`).
+pub const AF_INET: u16 = 2;
+/// `family`: IPv6 (`AF_INET6`).
+pub const AF_INET6: u16 = 10;
+
+/// States of a TCP socket, `include/net/tcp_states.h`; stable since Linux 2.4, exposed in `/proc/net/tcp`.
+pub mod state {
+    /// Data flows both ways.
+    pub const ESTABLISHED: i32 = 1;
+    /// A SYN was sent.
+    pub const SYN_SENT: i32 = 2;
+    /// A SYN was received.
+    pub const SYN_RECV: i32 = 3;
+    /// Gone.
+    pub const CLOSE: i32 = 7;
+    /// Waits for connections.
+    pub const LISTEN: i32 = 10;
+    /// A request socket on its way to a child (`TCP_NEW_SYN_RECV`).
+    pub const NEW_SYN_RECV: i32 = 12;
+}
+
+/// An event in a connection's life, or a row of the iterator.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpRecord {
+    /// Kind and size.
+    pub header: Header,
+    /// Address of the `struct sock`: with `born_ns` the identity of the connection.
+    pub sock: u64,
+    /// When tracking of this socket began, nanoseconds of `bpf_ktime_get_ns`; tells reuses of an address apart.
+    pub born_ns: u64,
+    /// When the record was made, same clock.
+    pub at_ns: u64,
+    /// SYN sent to established (or failed), nanoseconds; 0 where that was not seen.
+    pub connect_ns: u64,
+    /// Cgroup id on the unified hierarchy of who made the socket.
+    pub cgroup_v2: u64,
+    /// Cgroup id on the v1 memory hierarchy; 0 when unknown.
+    pub cgroup_v1: u64,
+    /// Payload bytes sent, without retransmissions.
+    pub bytes_sent: u64,
+    /// `tcp_sock.bytes_received`; see [`FLAG_FIN_RECEIVED`].
+    pub bytes_received: u64,
+    /// Local address, network order; IPv4 in the first four bytes.
+    pub local_addr: [u8; 16],
+    /// Remote address, network order; IPv4 in the first four bytes.
+    pub remote_addr: [u8; 16],
+    /// Thread group leader's name, NUL-padded.
+    pub comm: [u8; 16],
+    /// Inode of the network namespace; 0 when unknown.
+    pub netns: u32,
+    /// Thread group of who made the socket; 0 when unknown.
+    pub tgid: u32,
+    /// Segments retransmitted.
+    pub retransmits: u32,
+    /// Smoothed round-trip time, microseconds.
+    pub srtt_us: u32,
+    /// Smallest round-trip time, microseconds.
+    pub min_rtt_us: u32,
+    /// Local port, host order.
+    pub local_port: u16,
+    /// Remote port, host order.
+    pub remote_port: u16,
+    /// Errno of a failure, positive.
+    pub error: u16,
+    /// [`AF_INET`] or [`AF_INET6`].
+    pub family: u16,
+    /// State of the socket, see [`state`].
+    pub state: u8,
+    /// One of `ROLE_*`.
+    pub role: u8,
+    /// Any of `FLAG_*`.
+    pub flags: u8,
+    /// Zero.
+    pub _pad: u8,
+}
+
+const _: () = assert!(size_of::<TcpRecord>() == 152);
+
+// SAFETY: repr(C), header first, the fields add up to the asserted size without gaps, integers and arrays of them.
+unsafe impl Record for TcpRecord {
+    fn has_kind(kind: u16) -> bool {
+        (KIND_CONNECTED..=KIND_SOCKET).contains(&kind)
+    }
+}
+
+/// What the kernel half remembers of a socket between its events: value of the map `CONN_BY_SOCK`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Conn {
+    /// As in [`TcpRecord`].
+    pub born_ns: u64,
+    /// As in [`TcpRecord`].
+    pub cgroup_v2: u64,
+    /// As in [`TcpRecord`].
+    pub cgroup_v1: u64,
+    /// As in [`TcpRecord`].
+    pub comm: [u8; 16],
+    /// As in [`TcpRecord`].
+    pub tgid: u32,
+    /// One of `ROLE_*`.
+    pub role: u8,
+    /// [`FLAG_ADOPTED`] or 0.
+    pub flags: u8,
+    /// 1 once the connection was established, else 0.
+    pub established: u8,
+    /// Zero.
+    pub _pad: u8,
+}
+
+const _: () = assert!(size_of::<Conn>() == 48);

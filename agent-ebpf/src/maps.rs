@@ -1,0 +1,43 @@
+//! Maps that more than one family uses. Sizes come from `sonde_abi::budget`, where a test adds them up.
+
+use aya_ebpf::{
+    btf_maps::{HashMap, PerCpuArray, RingBuf},
+    helpers::bpf_ringbuf_query,
+    macros::btf_map,
+};
+use sonde_abi::{
+    budget::{CONNS_MAX, EVENTS_BYTES, LOSSES_MAX},
+    tcp::Conn,
+};
+
+/// `BPF_F_NO_PREALLOC`, include/uapi/linux/bpf.h: memory for elements in use only.
+const NO_PREALLOC: usize = 1;
+
+/// Life-cycle events of all families. Written by the programs, drained by the agent; full means a counted loss.
+#[btf_map]
+pub static EVENTS: RingBuf<u64, EVENTS_BYTES> = RingBuf::new();
+
+/// What is known of a socket, by the address of its `struct sock`. Written and deleted by `tcp_state`; entries for
+/// sockets older than the agent are put in by `tcp_iter`; the agent sweeps what no iterator sees any more.
+#[btf_map]
+pub static CONN_BY_SOCK: HashMap<u64, Conn, CONNS_MAX, NO_PREALLOC> = HashMap::new();
+
+/// Counters of `sonde_abi::codes::Loss`, per CPU.
+#[btf_map]
+pub static LOSSES: PerCpuArray<u64, LOSSES_MAX> = PerCpuArray::new();
+
+/// `BPF_RB_AVAIL_DATA`, include/uapi/linux/bpf.h.
+const AVAIL_DATA: u64 = 0;
+/// `BPF_RB_NO_WAKEUP`.
+const NO_WAKEUP: u64 = 1;
+/// `BPF_RB_FORCE_WAKEUP`.
+const FORCE_WAKEUP: u64 = 2;
+
+/// Flags for submitting to [`EVENTS`]: the reader comes by timer, and is woken only when the ring is half full.
+/// A wake-up per event would cost sixty times the event itself.
+#[inline(always)]
+pub fn wakeup_flags() -> u64 {
+    // SAFETY: the helper only reads counters of the map it is given.
+    let filled = unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), AVAIL_DATA) };
+    if filled >= EVENTS_BYTES as u64 / 2 { FORCE_WAKEUP } else { NO_WAKEUP }
+}

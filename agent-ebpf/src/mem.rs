@@ -1,0 +1,64 @@
+//! Two ways to read kernel memory, behind one name.
+//!
+//! A pointer that the verifier knows by BTF type is read directly: one instruction, no helper. Any other pointer goes
+//! through `bpf_probe_read_kernel`, which fails instead of faulting. Code that serves both kinds of programs is
+//! generic over [`Read`].
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+
+use crate::offsets::Offset;
+
+/// A way to read a field.
+pub trait Read {
+    /// Reads a `T` at a byte offset.
+    ///
+    /// # Safety
+    ///
+    /// `base` is a kernel object with a readable `T` at `offset`, and of the kind the implementation is for.
+    unsafe fn at<T: Copy + Default>(base: *const u8, offset: usize) -> T;
+
+    /// Reads a field of the offset table.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Read::at`], with `base` of the structure that the table names.
+    #[inline(always)]
+    unsafe fn field<T: Copy + Default>(base: *const u8, field: &Offset) -> T {
+        // SAFETY: passed on.
+        unsafe { Self::at(base, field.get()) }
+    }
+}
+
+/// For pointers that the verifier knows by BTF type.
+pub struct Typed;
+
+impl Read for Typed {
+    #[inline(always)]
+    unsafe fn at<T: Copy + Default>(base: *const u8, offset: usize) -> T {
+        // SAFETY: the verifier refuses the program unless `base` is a BTF pointer with such a field; the load is
+        // volatile so that LLVM neither merges it with a neighbour nor moves it.
+        unsafe { base.add(offset).cast::<T>().read_volatile() }
+    }
+}
+
+/// For any other kernel pointer. A failed read gives the default value.
+pub struct Probed;
+
+impl Read for Probed {
+    #[inline(always)]
+    unsafe fn at<T: Copy + Default>(base: *const u8, offset: usize) -> T {
+        // SAFETY: the helper checks the address itself.
+        unsafe { bpf_probe_read_kernel(base.wrapping_add(offset).cast::<T>()) }.unwrap_or_default()
+    }
+}
+
+/// A pointer-sized field, which `Default` does not cover.
+///
+/// # Safety
+///
+/// As for [`Read::at`].
+#[inline(always)]
+pub unsafe fn pointer(base: *const u8, field: &Offset) -> *const u8 {
+    // SAFETY: passed on.
+    unsafe { Probed::field::<usize>(base, field) as *const u8 }
+}

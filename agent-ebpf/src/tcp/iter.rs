@@ -1,0 +1,130 @@
+//! `tcp_iter` (`iter/task_file`): one row per open TCP socket. Unlike `iter/tcp` it is not bound to the network
+//! namespace of whoever opens it, and it knows the process.
+
+use aya_ebpf::{cty::c_void, helpers::bpf_ktime_get_ns};
+use sonde_abi::{Header, codes::Loss, tcp::*};
+
+use super::lifecycle::{fill_conn, new_conn};
+use crate::{
+    loss,
+    maps::CONN_BY_SOCK,
+    mem::{Probed, Read, pointer},
+    offsets::*,
+    owner::Owner,
+    seq, sock,
+};
+
+/// `struct bpf_iter__task_file` of kernel/bpf/task_iter.c: eight bytes a member.
+#[repr(C)]
+struct TaskFileContext {
+    meta: *const u8,
+    task: *const u8,
+    fd: u64,
+    file: *const u8,
+}
+
+/// One open file of one task.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub extern "C" fn tcp_iter(ctx: *mut c_void) -> i32 {
+    // SAFETY: the kernel calls this program with that context; task and file are null at the end of a walk.
+    unsafe {
+        let ctx = ctx.cast::<TaskFileContext>();
+        let (meta, task, file) = ((*ctx).meta, (*ctx).task, (*ctx).file);
+        if task.is_null() || file.is_null() {
+            return 0;
+        }
+        if let Some(sk) = tcp_sock_of(file)
+            && !shares_files_with_leader(task)
+        {
+            row(meta, task, sk);
+        }
+    }
+    0
+}
+
+/// The TCP socket behind a file. Walks `file → inode` and `file → socket → sock` by hand: `bpf_sock_from_file` came
+/// with 5.11, this is right from 5.8 on.
+#[inline(always)]
+unsafe fn tcp_sock_of(file: *const u8) -> Option<*const u8> {
+    const S_IFMT: u16 = 0o170000;
+    const S_IFSOCK: u16 = 0o140000;
+    const SOCK_STREAM: u16 = 1;
+    // SAFETY: `file` is a `struct file`; the private data of a file whose inode is a socket is a `struct socket`
+    // (`sock_alloc_file` in net/socket.c).
+    unsafe {
+        let mode: u16 = Probed::field(pointer(file, &FILE_INODE), &INODE_MODE);
+        if mode & S_IFMT != S_IFSOCK {
+            return None;
+        }
+        let socket = pointer(file, &FILE_PRIVATE);
+        let sk = pointer(socket, &SOCKET_SK);
+        if sk.is_null() || Probed::field::<u16>(socket, &SOCKET_TYPE) != SOCK_STREAM {
+            return None;
+        }
+        let family: u16 = Probed::field(sk, &SOCK_FAMILY);
+        let protocol: u16 = Probed::field(sk, &SOCK_PROTOCOL);
+        let is_tcp = (family == AF_INET || family == AF_INET6) && protocol == sock::IPPROTO_TCP;
+        is_tcp.then_some(sk)
+    }
+}
+
+/// Old kernels show the files of every thread, though all threads of a process usually share one table.
+#[inline(always)]
+unsafe fn shares_files_with_leader(task: *const u8) -> bool {
+    // SAFETY: `task` is a `struct task_struct`.
+    unsafe {
+        let leader = pointer(task, &TASK_LEADER);
+        let is_leader = Probed::field::<u32>(task, &TASK_PID) == Probed::field::<u32>(task, &TASK_TGID);
+        !is_leader && pointer(task, &TASK_FILES) as u64 == pointer(leader, &TASK_FILES) as u64
+    }
+}
+
+#[inline(always)]
+unsafe fn row(meta: *const u8, task: *const u8, sk: *const u8) {
+    // SAFETY: `sk` is a `struct sock` of a TCP socket, so also a `struct tcp_sock`; zero bytes are a valid record.
+    unsafe {
+        let socket_state: u8 = Probed::field(sk, &SOCK_STATE);
+        let mut record: TcpRecord = core::mem::zeroed();
+        record.header = Header::of::<TcpRecord>(KIND_SOCKET);
+        record.sock = sk as u64;
+        record.at_ns = bpf_ktime_get_ns();
+        record.state = socket_state;
+        match i32::from(socket_state) {
+            // Nothing to measure yet, or no more; their events tell their story.
+            state::CLOSE | state::SYN_SENT | state::SYN_RECV | state::NEW_SYN_RECV => return,
+            state::LISTEN => fill_conn(&mut record, &new_conn(Owner::of(task), ROLE_UNKNOWN, 0)),
+            _ => {
+                sock::read_counters::<Probed>(sk, &mut record);
+                fill_conn(&mut record, &known_or_adopted(sk, task));
+            }
+        }
+        sock::read_tuple::<Probed>(sk, &mut record);
+        seq::write(meta, &record);
+    }
+}
+
+/// The entry of a connection; makes one for a connection older than the agent, so that its end will be seen.
+#[inline(always)]
+unsafe fn known_or_adopted(sk: *const u8, task: *const u8) -> Conn {
+    let key = sk as u64;
+    // SAFETY: `task` is a `struct task_struct`. A connection accepted in an interrupt learns its owner here; nobody
+    // else writes those fields once the entry exists.
+    unsafe {
+        if let Some(conn) = CONN_BY_SOCK.get_ptr_mut(key) {
+            if (*conn).tgid == 0 {
+                let owner = Owner::of(task);
+                (*conn).cgroup_v2 = owner.cgroup_v2;
+                (*conn).cgroup_v1 = owner.cgroup_v1;
+                (*conn).comm = owner.comm;
+                (*conn).tgid = owner.tgid;
+            }
+            return *conn;
+        }
+        let conn = Conn { established: 1, ..new_conn(Owner::of(task), ROLE_UNKNOWN, FLAG_ADOPTED) };
+        if CONN_BY_SOCK.insert(key, conn, 0).is_err() {
+            loss::count(Loss::TcpIterMapFull);
+        }
+        conn
+    }
+}

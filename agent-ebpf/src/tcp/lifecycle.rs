@@ -1,0 +1,129 @@
+//! From state transitions to events: one machine for both tracepoints.
+//!
+//! The transition to SYN_SENT is the only one on the outbound side that surely runs in the caller's context, so the
+//! owner is taken there and kept in `CONN_BY_SOCK`; ESTABLISHED and CLOSE often run in an interrupt.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use sonde_abi::{Header, codes::Loss, tcp::*};
+
+use crate::{
+    loss,
+    maps::{CONN_BY_SOCK, EVENTS, wakeup_flags},
+    owner::Owner,
+};
+
+/// What a hook knows of the socket it fired for.
+pub trait Socket {
+    /// The address of the `struct sock`.
+    fn key(&self) -> u64;
+    /// The task that is running now.
+    fn current_owner(&self) -> Owner;
+    /// What an accepted socket has from its listener.
+    fn inherited_owner(&self) -> Owner;
+    /// Fills in addresses and, at the end of a connection, counters.
+    fn describe(&self, kind: u16, record: &mut TcpRecord);
+}
+
+/// Handles one transition. A socket's own lock serialises them.
+#[inline(always)]
+pub fn transition(socket: &impl Socket, old: i32, new: i32) {
+    match (old, new) {
+        (_, state::SYN_SENT) => insert(socket.key(), new_conn(socket.current_owner(), ROLE_OUTBOUND, 0)),
+        (_, state::ESTABLISHED) => established(socket, old),
+        (_, state::LISTEN) => emit(socket, KIND_LISTEN, &new_conn(socket.current_owner(), ROLE_UNKNOWN, 0)),
+        (state::LISTEN, state::CLOSE) => emit(socket, KIND_UNLISTEN, &new_conn(Owner::NONE, ROLE_UNKNOWN, 0)),
+        (_, state::CLOSE) => closed(socket),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn insert(key: u64, conn: Conn) {
+    if CONN_BY_SOCK.insert(key, conn, 0).is_err() {
+        loss::count(Loss::TcpMapFull);
+    }
+}
+
+#[inline(always)]
+fn established(socket: &impl Socket, old: i32) {
+    let key = socket.key();
+    if let Some(conn) = CONN_BY_SOCK.get_ptr_mut(key) {
+        // SAFETY: only the socket's own transitions and the iterator write to its entry, and the iterator leaves
+        // `established` alone.
+        unsafe {
+            (*conn).established = 1;
+            emit(socket, KIND_CONNECTED, &*conn);
+        }
+        return;
+    }
+    // A child of a listener, or a connect whose start was before the agent's.
+    let role = if old == state::SYN_SENT { ROLE_OUTBOUND } else { ROLE_INBOUND };
+    let conn = Conn { established: 1, ..new_conn(socket.inherited_owner(), role, 0) };
+    insert(key, conn);
+    emit(socket, if role == ROLE_INBOUND { KIND_ACCEPTED } else { KIND_CONNECTED }, &conn);
+}
+
+#[inline(always)]
+fn closed(socket: &impl Socket) {
+    let key = socket.key();
+    let Some(conn) = CONN_BY_SOCK.get_ptr_mut(key) else { return };
+    // SAFETY: as in `established`; the entry is removed only after its last use.
+    unsafe {
+        let kind = if (*conn).established == 1 { KIND_CLOSED } else { KIND_CONNECT_FAILED };
+        emit(socket, kind, &*conn);
+    }
+    let _ = CONN_BY_SOCK.remove(key);
+}
+
+/// A fresh entry, born now.
+#[inline(always)]
+pub fn new_conn(owner: Owner, role: u8, flags: u8) -> Conn {
+    Conn {
+        // SAFETY: the helper has no preconditions.
+        born_ns: unsafe { bpf_ktime_get_ns() },
+        cgroup_v2: owner.cgroup_v2,
+        cgroup_v1: owner.cgroup_v1,
+        comm: owner.comm,
+        tgid: owner.tgid,
+        role,
+        flags,
+        established: 0,
+        _pad: 0,
+    }
+}
+
+/// Puts an event into the ring.
+#[inline(always)]
+fn emit(socket: &impl Socket, kind: u16, conn: &Conn) {
+    let Some(mut entry) = EVENTS.reserve_untyped::<TcpRecord>(0) else {
+        loss::count(Loss::TcpRingFull);
+        return;
+    };
+    // SAFETY: zero bytes are a valid record, and zeroing first leaves nothing of the ring's past in it.
+    let record = unsafe {
+        entry.as_mut_ptr().write_bytes(0, 1);
+        entry.assume_init_mut()
+    };
+    record.header = Header::of::<TcpRecord>(kind);
+    record.sock = socket.key();
+    // SAFETY: the helper has no preconditions.
+    record.at_ns = unsafe { bpf_ktime_get_ns() };
+    socket.describe(kind, record);
+    fill_conn(record, conn);
+    if conn.role == ROLE_OUTBOUND && conn.tgid != 0 && kind != KIND_CLOSED {
+        record.connect_ns = record.at_ns.wrapping_sub(conn.born_ns);
+    }
+    entry.submit(wakeup_flags());
+}
+
+/// Copies identity and owner into a record.
+#[inline(always)]
+pub fn fill_conn(record: &mut TcpRecord, conn: &Conn) {
+    record.born_ns = conn.born_ns;
+    record.cgroup_v2 = conn.cgroup_v2;
+    record.cgroup_v1 = conn.cgroup_v1;
+    record.comm = conn.comm;
+    record.tgid = conn.tgid;
+    record.role = conn.role;
+    record.flags |= conn.flags;
+}

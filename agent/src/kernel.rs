@@ -1,0 +1,171 @@
+//! The kernel: loading programs, reading rings, iterators and counters. The only module that imports aya.
+//!
+//! [`Kernel::open`] never fails as a whole. Each feature walks its own chain of choices; what cannot be had is a
+//! [`Verdict`] with the kernel's reason, and costs that feature only.
+
+#![allow(unsafe_code, reason = "raw system calls that aya 0.14 does not offer")]
+
+mod attach;
+pub mod btf;
+pub mod capabilities;
+mod feature;
+mod iterator;
+mod object;
+mod offsets;
+mod ring;
+mod stats;
+mod tracefs;
+
+use std::{
+    io,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    path::PathBuf,
+};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, PerCpuArray},
+};
+
+pub use feature::{Choice, FeatureStatus, FeatureId, Verdict};
+pub use stats::{LossCount, MapStats, ProgramStats};
+
+use self::ring::Ring;
+
+/// What the loader needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The running kernel's type information, `/sys/kernel/btf/vmlinux` unless the kernel has none.
+    pub btf: PathBuf,
+    /// Whether a v1 memory hierarchy is mounted, so that sockets and tasks carry their cgroup there.
+    pub cgroup_v1: bool,
+    /// Features that configuration turned off.
+    pub disabled: Vec<FeatureId>,
+    /// Whether to leave the plain tracepoint as the only choice for connections. For tests of the fallback.
+    pub without_btf_programs: bool,
+}
+
+/// Loaded programs and their maps. Dropping it detaches everything.
+pub struct Kernel {
+    /// `None` when the object itself could not be loaded.
+    loaded: Option<Loaded>,
+    features: Vec<FeatureStatus>,
+    /// Holding it open keeps run-time statistics on.
+    _stats: Option<OwnedFd>,
+    stats_verdict: Verdict,
+}
+
+struct Loaded {
+    ebpf: Ebpf,
+    ring: Ring,
+    conns: HashMap<MapData, u64, ConnValue>,
+    losses: PerCpuArray<MapData, u64>,
+    iterator_buffer: Vec<u8>,
+    map_fds: Vec<(String, OwnedFd)>,
+}
+
+/// A value of `CONN_BY_SOCK`, which user space deletes but never reads.
+type ConnValue = [u8; size_of::<sonde_abi::tcp::Conn>()];
+
+impl Kernel {
+    /// Loads what can be loaded.
+    pub fn open(options: &Options) -> Self {
+        let (loaded, features) = match object::load(options) {
+            Ok((mut ebpf, context)) => {
+                let features = attach::all(&mut ebpf, &context, options);
+                match Loaded::take(ebpf) {
+                    Ok(loaded) => (Some(loaded), features),
+                    Err(reason) => (None, feature::all_broken(options, &reason)),
+                }
+            }
+            Err(reason) => (None, feature::all_broken(options, &reason)),
+        };
+        let (stats, stats_verdict) = stats::enable();
+        Self { loaded, features, _stats: stats, stats_verdict }
+    }
+
+    /// What works, what does not, and why.
+    pub fn features(&self) -> &[FeatureStatus] {
+        &self.features
+    }
+
+    /// Whether run counts and times of programs are measured.
+    pub fn stats_verdict(&self) -> &Verdict {
+        &self.stats_verdict
+    }
+
+    /// Whether a feature works.
+    pub fn has(&self, feature: FeatureId) -> bool {
+        self.features.iter().any(|status| status.id == feature && status.verdict.is_ok())
+    }
+
+    /// The event ring's descriptor: readable when it is half full.
+    pub fn ring_fd(&self) -> Option<RawFd> {
+        self.loaded.as_ref().map(|loaded| loaded.ring.as_raw_fd())
+    }
+
+    /// Hands waiting events to `handle`, at most `budget` of them; returns how many.
+    pub fn drain(&mut self, budget: usize, handle: impl FnMut(&[u8])) -> usize {
+        self.loaded.as_mut().map_or(0, |loaded| loaded.ring.drain(budget, handle))
+    }
+
+    /// Largest number of bytes that waited in the ring at one drain since the last call, and the ring's size.
+    pub fn take_ring_fill(&mut self) -> Option<(usize, usize)> {
+        self.loaded.as_mut().map(|loaded| loaded.ring.take_fill())
+    }
+
+    /// Hands a row for every open TCP socket to `handle`.
+    pub fn sockets(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
+        self.iterate(FeatureId::TcpSockets, handle)
+    }
+
+    /// Hands a row for every thread to `handle`.
+    pub fn tasks(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
+        self.iterate(FeatureId::ProcessTasks, handle)
+    }
+
+    fn iterate(&mut self, feature: FeatureId, handle: impl FnMut(&[u8])) -> io::Result<()> {
+        let loaded = self.loaded.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        iterator::run(&mut loaded.ebpf, feature, &mut loaded.iterator_buffer, handle)
+    }
+
+    /// Sockets that the kernel half tracks now. One system call each: for the sweep, not for a scrape.
+    pub fn tracked_sockets(&self) -> Vec<u64> {
+        self.loaded.as_ref().map_or_else(Vec::new, |loaded| loaded.conns.keys().filter_map(Result::ok).collect())
+    }
+
+    /// Makes the kernel half forget a socket whose end was missed.
+    pub fn forget_socket(&mut self, sock: u64) {
+        if let Some(loaded) = self.loaded.as_mut() {
+            // Absent is what we want; nothing else can go wrong with a key of the right size.
+            let _ = loaded.conns.remove(&sock);
+        }
+    }
+
+    /// Counters of everything the kernel half dropped.
+    pub fn losses(&self) -> Vec<LossCount> {
+        self.loaded.as_ref().map_or_else(Vec::new, |loaded| stats::losses(&loaded.losses))
+    }
+
+    /// Runs, run time and verification effort per program.
+    pub fn programs(&self) -> Vec<ProgramStats> {
+        self.loaded.as_ref().map_or_else(Vec::new, |loaded| stats::programs(&loaded.ebpf))
+    }
+
+    /// Size and locked memory per map.
+    pub fn maps(&self) -> Vec<MapStats> {
+        let fds = self.loaded.iter().flat_map(|loaded| &loaded.map_fds);
+        fds.map(|(name, fd)| stats::map(name, fd)).collect()
+    }
+}
+
+impl Loaded {
+    fn take(mut ebpf: Ebpf) -> Result<Self, String> {
+        let map_fds = stats::map_fds(&ebpf);
+        let mut map = |name: &'static str| ebpf.take_map(name).ok_or(format!("map `{name}` is not in the object"));
+        let ring = Ring::new(map("EVENTS")?).map_err(|error| format!("map `EVENTS`: {error}"))?;
+        let conns = HashMap::try_from(map("CONN_BY_SOCK")?).map_err(|error| format!("map `CONN_BY_SOCK`: {error}"))?;
+        let losses = PerCpuArray::try_from(map("LOSSES")?).map_err(|error| format!("map `LOSSES`: {error}"))?;
+        Ok(Self { ebpf, ring, conns, losses, iterator_buffer: Vec::new(), map_fds })
+    }
+}

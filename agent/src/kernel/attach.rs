@@ -1,0 +1,121 @@
+//! Walking a feature's chain: load, attach, keep the error, take the next choice.
+//!
+//! Kernel versions are never compared and no probing helper is asked: distributions backport, and some kernels refuse
+//! what others of the same version take. Trying is the only test that cannot be wrong.
+
+use std::io;
+
+use aya::{
+    Ebpf,
+    programs::{BtfTracePoint, Iter, ProgramError, TracePoint},
+};
+
+use super::{
+    Options, capabilities,
+    feature::{Choice, FeatureId, FeatureStatus, Verdict},
+    object::{Context, explain},
+};
+
+/// Why a choice could not be taken.
+enum Refusal {
+    /// The kernel does not have it.
+    Unsupported(String),
+    /// It has it, but something is in the way.
+    Broken(String),
+}
+
+/// Loads and attaches every feature that is not turned off.
+pub fn all(ebpf: &mut Ebpf, context: &Context, options: &Options) -> Vec<FeatureStatus> {
+    FeatureId::ALL.into_iter().map(|id| FeatureStatus::new(id, feature(ebpf, context, options, id))).collect()
+}
+
+fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId) -> Verdict {
+    if options.disabled.contains(&id) {
+        return Verdict::Disabled;
+    }
+    let mut refused = Vec::new();
+    let mut broken = false;
+    for choice in id.chain() {
+        match take(ebpf, context, options, choice) {
+            Ok(()) => return Verdict::Ok { choice: choice.to_string(), refused },
+            Err(Refusal::Unsupported(reason)) => refused.push(format!("{choice}: {reason}")),
+            Err(Refusal::Broken(reason)) => {
+                broken = true;
+                refused.push(format!("{choice}: {reason}"));
+            }
+        }
+    }
+    let reason = refused.join("; ");
+    if broken { Verdict::Broken { reason } } else { Verdict::Unsupported { reason } }
+}
+
+fn take(ebpf: &mut Ebpf, context: &Context, options: &Options, choice: &Choice) -> Result<(), Refusal> {
+    match choice {
+        Choice::BtfTracepoints(programs) => {
+            if options.without_btf_programs {
+                return Err(Refusal::Unsupported("left out by request".to_owned()));
+            }
+            programs.iter().try_for_each(|(program, hook)| btf_tracepoint(ebpf, context, program, hook))
+        }
+        Choice::Tracepoint(program, category, name) => {
+            context.tracefs.clone().map_err(Refusal::Unsupported)?;
+            let program = find::<TracePoint>(ebpf, program)?;
+            program.load().map_err(|error| refusal(&error))?;
+            program.attach(category, name).map_err(|error| refusal(&error)).map(drop)
+        }
+        Choice::Iterator(program, target) => iterator(ebpf, context, program, target),
+    }
+}
+
+fn btf_tracepoint(ebpf: &mut Ebpf, context: &Context, program: &str, hook: &str) -> Result<(), Refusal> {
+    let btf = context.btf.as_ref().map_err(|reason| Refusal::Unsupported(reason.clone()))?;
+    let program = find::<BtfTracePoint>(ebpf, program)?;
+    program.load(hook, btf).map_err(|error| refusal(&error))?;
+    program.attach().map_err(|error| refusal(&error)).map(drop)
+}
+
+/// An iterator is attached anew for each walk; one attempt now shows whether that works.
+fn iterator(ebpf: &mut Ebpf, context: &Context, program: &str, target: &str) -> Result<(), Refusal> {
+    let btf = context.btf.as_ref().map_err(|reason| Refusal::Unsupported(reason.clone()))?;
+    let program = find::<Iter>(ebpf, program)?;
+    program.load(target, btf).map_err(|error| refusal(&error))?;
+    let link = program.attach().map_err(|error| refusal(&error))?;
+    program.detach(link).map_err(|error| refusal(&error))
+}
+
+fn find<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Refusal>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let missing = || Refusal::Broken(format!("program `{name}` is not in the object"));
+    let program = ebpf.program_mut(name).ok_or_else(missing)?;
+    program.try_into().map_err(|error: ProgramError| refusal(&error))
+}
+
+/// Sorts an error: what the kernel lacks, or what is in the way.
+fn refusal(error: &ProgramError) -> Refusal {
+    let (call, io_error, log) = match error {
+        ProgramError::LoadError { io_error, verifier_log } => ("load", io_error, verifier_log.to_string()),
+        ProgramError::SyscallError(error) => (error.call, &error.io_error, String::new()),
+        // No such hook in the kernel's types, no such tracepoint.
+        ProgramError::Btf(_) | ProgramError::TracePointError(_) => return Refusal::Unsupported(explain(error)),
+        other => return Refusal::Broken(explain(other)),
+    };
+    if io_error.kind() == io::ErrorKind::PermissionDenied && log.trim().is_empty() {
+        let missing = capabilities::missing_for_tracing();
+        let why = match missing.is_empty() {
+            true => "the kernel does not allow this kind of program (lockdown or a security module)".to_owned(),
+            false => format!("missing {}", missing.join(" and ")),
+        };
+        return Refusal::Broken(format!("{call}: {io_error}: {why}"));
+    }
+    match last_line(&log) {
+        Some(line) => Refusal::Broken(format!("{call}: {io_error}: the verifier says: {line}")),
+        None => Refusal::Unsupported(format!("{call}: {io_error}")),
+    }
+}
+
+/// The verifier's log ends with statistics; its complaint stands before them.
+fn last_line(log: &str) -> Option<&str> {
+    log.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with("processed "))
+}

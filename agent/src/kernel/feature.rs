@@ -1,0 +1,180 @@
+//! Features, their chains of choices, and verdicts.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Options;
+
+/// Something the kernel half can do, by itself useful to a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum FeatureId {
+    /// Connects, failures, accepts, listens and closes as they happen.
+    TcpLifecycle,
+    /// Open sockets with owners and counters.
+    TcpSockets,
+    /// Processes with their cgroups.
+    ProcessTasks,
+    /// Cgroups as they come and go.
+    CgroupDirectories,
+}
+
+/// A way to have a feature: a program of the object at a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// `tp_btf`: programs and the BTF tracepoints they attach to.
+    BtfTracepoints(&'static [(&'static str, &'static str)]),
+    /// A plain tracepoint: program, category, name.
+    Tracepoint(&'static str, &'static str, &'static str),
+    /// An iterator: program and target.
+    Iterator(&'static str, &'static str),
+}
+
+impl FeatureId {
+    /// All features, in the order they are loaded and shown.
+    pub const ALL: [Self; 4] = [Self::TcpLifecycle, Self::TcpSockets, Self::ProcessTasks, Self::CgroupDirectories];
+
+    /// The probe that configuration names, and the feature's own name within it.
+    pub const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::TcpLifecycle => ("tcp", "lifecycle"),
+            Self::TcpSockets => ("tcp", "sockets"),
+            Self::ProcessTasks => ("process", "tasks"),
+            Self::CgroupDirectories => ("cgroup", "directories"),
+        }
+    }
+
+    /// The choices, best first.
+    pub const fn chain(self) -> &'static [Choice] {
+        match self {
+            Self::TcpLifecycle => &[
+                Choice::BtfTracepoints(&[("tcp_state", "inet_sock_set_state")]),
+                Choice::Tracepoint("tcp_state_tp", "sock", "inet_sock_set_state"),
+            ],
+            Self::TcpSockets => &[Choice::Iterator("tcp_iter", "task_file")],
+            Self::ProcessTasks => &[Choice::Iterator("task_iter", "task")],
+            Self::CgroupDirectories => {
+                &[Choice::BtfTracepoints(&[("cgroup_mkdir", "cgroup_mkdir"), ("cgroup_rmdir", "cgroup_rmdir")])]
+            }
+        }
+    }
+
+    /// What a user misses without it.
+    pub const fn without(self) -> &'static str {
+        match self {
+            Self::TcpLifecycle => "TCP connections are not counted",
+            Self::TcpSockets => "bytes, retransmits and connections older than the agent are not seen",
+            Self::ProcessTasks => "processes are listed from /proc instead",
+            Self::CgroupDirectories => "containers that live shorter than a rescan may stay unnamed",
+        }
+    }
+}
+
+impl fmt::Display for FeatureId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (probe, feature) = self.names();
+        write!(f, "{probe}/{feature}")
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BtfTracepoints(programs) => {
+                let hooks: Vec<&str> = programs.iter().map(|(_, hook)| *hook).collect();
+                write!(f, "tp_btf/{}", hooks.join("+"))
+            }
+            Self::Tracepoint(_, category, name) => write!(f, "tracepoint/{category}/{name}"),
+            Self::Iterator(_, target) => write!(f, "iter/{target}"),
+        }
+    }
+}
+
+/// What became of a feature on this kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "lowercase")]
+pub enum Verdict {
+    /// It works.
+    Ok {
+        /// The choice taken.
+        choice: String,
+        /// Better choices that failed before it, with their reasons.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        refused: Vec<String>,
+    },
+    /// This kernel does not have it.
+    Unsupported {
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// It should work, but something is in the way: a missing capability, a refusal by the verifier.
+    Broken {
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// Configuration turned it off.
+    Disabled,
+}
+
+impl Verdict {
+    /// All names, for a metric's label.
+    pub const NAMES: [&'static str; 4] = ["ok", "unsupported", "broken", "disabled"];
+
+    /// The value of the `verdict` label.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ok { .. } => "ok",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Broken { .. } => "broken",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// Whether it works.
+    pub const fn is_ok(&self) -> bool {
+        matches!(self, Self::Ok { .. })
+    }
+
+    /// The choice taken, or the reason why there is none.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Ok { choice, refused } if refused.is_empty() => choice.clone(),
+            Self::Ok { choice, refused } => format!("{choice} (not {})", refused.join("; not ")),
+            Self::Unsupported { reason } | Self::Broken { reason } => reason.clone(),
+            Self::Disabled => "turned off by configuration".to_owned(),
+        }
+    }
+}
+
+/// A feature and its verdict.
+#[derive(Clone, Debug, Serialize)]
+pub struct FeatureStatus {
+    /// The feature.
+    #[serde(skip)]
+    pub id: FeatureId,
+    /// `probe/feature`.
+    pub name: String,
+    /// What became of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// What is missing without it; only when it does not work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without: Option<&'static str>,
+}
+
+impl FeatureStatus {
+    /// Pairs a feature with its verdict.
+    pub fn new(id: FeatureId, verdict: Verdict) -> Self {
+        let without = (!verdict.is_ok()).then(|| id.without());
+        Self { id, name: id.to_string(), verdict, without }
+    }
+}
+
+/// Verdicts for the case that nothing could be loaded at all.
+pub fn all_broken(options: &Options, reason: &str) -> Vec<FeatureStatus> {
+    let verdict = |id: FeatureId| match options.disabled.contains(&id) {
+        true => Verdict::Disabled,
+        false => Verdict::Broken { reason: reason.to_owned() },
+    };
+    FeatureId::ALL.into_iter().map(|id| FeatureStatus::new(id, verdict(id))).collect()
+}

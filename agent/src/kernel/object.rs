@@ -1,0 +1,69 @@
+//! The kernel object: embedded at build time, given its constants, handed to the kernel.
+
+use std::fs;
+
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
+
+use super::{Options, btf::Btf, offsets, tracefs};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sonde-ebpf.o"));
+
+/// What attaching needs beside the object.
+pub struct Context {
+    /// The kernel's types, to find hooks by name; or why they could not be read.
+    pub btf: Result<AyaBtf, String>,
+    /// Why the plain tracepoint's format is not known, if so.
+    pub tracefs: Result<(), String>,
+}
+
+/// Reads the running kernel's offsets and creates the maps. No program is verified yet.
+///
+/// # Errors
+///
+/// A sentence that says why the object as a whole cannot be used.
+pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
+    let (btf, offsets) = match read_btf(options) {
+        Ok((btf, offsets)) => (Ok(btf), offsets),
+        Err(reason) => (Err(reason), Vec::new()),
+    };
+    let (tracefs, format) = match tracefs::inet_sock_set_state() {
+        Ok(format) => (Ok(()), format),
+        Err(reason) => (Err(reason), Vec::new()),
+    };
+    let cgroup_v1 = u32::from(options.cgroup_v1);
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader.override_global("READ_CGROUP_V1", &cgroup_v1, true);
+    for (global, value) in offsets.iter().chain(&format) {
+        loader.override_global(global, value, true);
+    }
+    let ebpf = loader.load(OBJECT).map_err(|error| explain(&error))?;
+    Ok((ebpf, Context { btf, tracefs }))
+}
+
+fn read_btf(options: &Options) -> Result<(AyaBtf, Vec<(&'static str, u32)>), String> {
+    let name = options.btf.display();
+    let blob = fs::read(&options.btf).map_err(|error| format!("kernel type information {name}: {error}"))?;
+    let describe = |error: &dyn std::error::Error| format!("kernel type information {name}: {error}");
+    let offsets = offsets::resolve(&Btf::parse(&blob).map_err(|error| describe(&error))?);
+    if let Some(first) = offsets.missing.first() {
+        let others = offsets.missing.len() - 1;
+        return Err(format!("kernel type information {name}: {first}, and {others} more"));
+    }
+    let btf = AyaBtf::parse(&blob, Endianness::default()).map_err(|error| describe(&error))?;
+    Ok((btf, offsets.values))
+}
+
+/// One sentence for an error with its causes.
+pub fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,116 @@
+//! A TCP socket at one moment of its life.
+
+use std::net::SocketAddr;
+
+use super::{BootNanos, NetnsId, Origin};
+
+/// Identity of a socket: its address in the kernel, and when it was first seen there, since addresses are reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId {
+    /// Address of the kernel's `struct sock`.
+    pub sock: u64,
+    /// When tracking began.
+    pub born: BootNanos,
+}
+
+/// Which side opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// This one.
+    Outbound,
+    /// The other one.
+    Inbound,
+    /// Not known: the connection is older than the agent.
+    Unknown,
+}
+
+/// What happened, or what was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SocketKind {
+    /// An outbound connection was established.
+    Connected,
+    /// An outbound attempt failed.
+    ConnectFailed,
+    /// An inbound connection was established.
+    Accepted,
+    /// An established connection ended.
+    Closed,
+    /// A socket began to listen.
+    Listen,
+    /// A socket stopped listening.
+    Unlisten,
+    /// A connection was found open.
+    Open,
+    /// A listening socket was found open.
+    Listening,
+}
+
+impl SocketKind {
+    /// All kinds, for counters.
+    pub const ALL: [Self; 8] = [
+        Self::Connected,
+        Self::ConnectFailed,
+        Self::Accepted,
+        Self::Closed,
+        Self::Listen,
+        Self::Unlisten,
+        Self::Open,
+        Self::Listening,
+    ];
+
+    /// The value of the `event` label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "tcp_connected",
+            Self::ConnectFailed => "tcp_connect_failed",
+            Self::Accepted => "tcp_accepted",
+            Self::Closed => "tcp_closed",
+            Self::Listen => "tcp_listen",
+            Self::Unlisten => "tcp_unlisten",
+            Self::Open => "tcp_open",
+            Self::Listening => "tcp_listening",
+        }
+    }
+}
+
+/// What the kernel counted for one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Payload bytes sent, each once.
+    pub sent: u64,
+    /// Payload bytes received.
+    pub received: u64,
+    /// Segments sent again.
+    pub retransmits: u64,
+}
+
+/// A socket, as an event or an iterator's row tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpSocket {
+    /// What happened.
+    pub kind: SocketKind,
+    /// Which socket.
+    pub id: SocketId,
+    /// When.
+    pub at: BootNanos,
+    /// Who opened the connection.
+    pub role: Role,
+    /// The counters so far are a baseline: the connection is older than the agent.
+    pub adopted: bool,
+    /// Own address. The port is unknown (0) once the connection ended.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// Network namespace; 0 when unknown.
+    pub netns: NetnsId,
+    /// Whose socket it is, when known.
+    pub origin: Option<Origin>,
+    /// Duration of the handshake or of the failed attempt, nanoseconds; 0 when not seen.
+    pub connect_ns: u64,
+    /// Errno of a failure.
+    pub error: u16,
+    /// Counters, where they are measured.
+    pub counters: Option<Counters>,
+    /// Smoothed round-trip time in microseconds, where it is measured.
+    pub srtt_us: Option<u32>,
+}

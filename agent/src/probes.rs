@@ -1,0 +1,37 @@
+//! Probe families: from the bytes of the kernel half to the agent's own values.
+//!
+//! One file per family, named as in the kernel half.
+
+pub mod cgroup;
+pub mod process;
+pub mod tcp;
+
+use sonde_abi::{DecodeError, cgroup::CgroupRecord, record, tcp::TcpRecord};
+
+use crate::model::TcpSocket;
+
+/// An event from the ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// In a connection's life.
+    Tcp(TcpSocket),
+    /// In a cgroup's life.
+    Cgroup(cgroup::CgroupEvent),
+}
+
+/// Decodes one record of the ring.
+///
+/// # Errors
+///
+/// The record is shorter than it says, of another size than both halves agreed on, or of an unknown kind.
+pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
+    use sonde_abi::Record;
+    let kind = record::header(bytes)?.kind;
+    if TcpRecord::has_kind(kind) {
+        return tcp::decode(bytes).map(Event::Tcp);
+    }
+    if CgroupRecord::has_kind(kind) {
+        return cgroup::decode(bytes).map(Event::Cgroup);
+    }
+    Err(DecodeError::Kind)
+}

@@ -1,0 +1,9 @@
+//! Tables: what is open, who talks to whom, who listens. Pure: time is an argument, nothing is read or sent.
+
+mod connections;
+mod flows;
+mod listeners;
+
+pub use connections::{Connections, Limits, Stats};
+pub use flows::{Direction, Flow, FlowKey, Flows, Peer};
+pub use listeners::{Listener, Listeners};

@@ -1,0 +1,178 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{HostPid, Origin};
+
+const CLIENT: WorkloadIx = WorkloadIx(1);
+const SERVER: WorkloadIx = WorkloadIx(2);
+
+fn tables() -> Connections {
+    Connections::new(Limits { connections: 1000, flows_per_workload: 100, ephemeral_ports: None })
+}
+
+fn socket(kind: SocketKind, sock: u64, at: u64) -> TcpSocket {
+    TcpSocket {
+        kind,
+        id: SocketId { sock, born: BootNanos(1) },
+        at: BootNanos(at),
+        role: Role::Outbound,
+        adopted: false,
+        local: "10.0.0.1:40000".parse().unwrap(),
+        remote: "10.0.0.2:80".parse().unwrap(),
+        netns: NetnsId(1),
+        origin: None,
+        connect_ns: 0,
+        error: 0,
+        counters: None,
+        srtt_us: None,
+    }
+}
+
+fn with(counted: (u64, u64), socket: TcpSocket) -> TcpSocket {
+    TcpSocket { counters: Some(Counters { sent: counted.0, received: counted.1, retransmits: 0 }), ..socket }
+}
+
+fn listener(sock: u64, address: &str, at: u64) -> TcpSocket {
+    let origin = Origin { pid: HostPid(7), v2: crate::model::CgroupId(0), v1: crate::model::CgroupId(0), comm: "".into() };
+    TcpSocket { local: address.parse().unwrap(), origin: Some(origin), ..socket(SocketKind::Listening, sock, at) }
+}
+
+/// Established, failed, active, bytes sent and received of the only flow of a workload.
+fn only(tables: &Connections, workload: WorkloadIx) -> (u64, u64, u64, u64, u64) {
+    let flows: Vec<_> = tables.flows().iter().filter(|(key, _)| key.workload == workload).collect();
+    let [(_, flow)] = flows.as_slice() else { panic!("{} flows", flows.len()) };
+    let traffic = flow.traffic.unwrap_or_default();
+    (flow.established, flow.failed, flow.active, traffic.sent, traffic.received)
+}
+
+#[test]
+fn a_connection_is_counted_once_with_its_final_bytes() {
+    let mut tables = tables();
+    tables.handle(TcpSocket { connect_ns: 500, ..socket(SocketKind::Connected, 1, 10) }, Some(CLIENT));
+    assert_eq!(only(&tables, CLIENT), (1, 0, 1, 0, 0));
+    tables.handle(with((100, 20), socket(SocketKind::Open, 1, 20)), Some(CLIENT));
+    tables.handle(with((150, 60), socket(SocketKind::Closed, 1, 30)), Some(CLIENT));
+    assert_eq!(only(&tables, CLIENT), (1, 0, 0, 150, 60));
+    assert!(tables.is_empty());
+}
+
+#[test]
+fn a_row_before_its_event_does_not_count_twice() {
+    let mut tables = tables();
+    tables.handle(with((5, 5), socket(SocketKind::Open, 1, 10)), Some(CLIENT));
+    tables.handle(socket(SocketKind::Connected, 1, 9), Some(CLIENT));
+    tables.handle(with((9, 9), socket(SocketKind::Closed, 1, 11)), Some(CLIENT));
+    assert_eq!(only(&tables, CLIENT), (1, 0, 0, 9, 9));
+}
+
+#[test]
+fn failures_are_counted_apart() {
+    let mut tables = tables();
+    tables.handle(socket(SocketKind::ConnectFailed, 1, 10), Some(CLIENT));
+    tables.handle(socket(SocketKind::ConnectFailed, 1, 11), Some(CLIENT));
+    assert_eq!(only(&tables, CLIENT), (0, 2, 0, 0, 0));
+    tables.handle(socket(SocketKind::ConnectFailed, 1, 12), None);
+    assert_eq!(tables.stats().unowned, 1);
+}
+
+#[test]
+fn an_old_connection_begins_at_a_baseline_and_takes_its_direction_from_the_listeners() {
+    let mut tables = tables();
+    let old = |sock, kind| TcpSocket { role: Role::Unknown, adopted: true, ..socket(kind, sock, 10) };
+    let inbound = TcpSocket { local: "10.0.0.1:8080".parse().unwrap(), ..old(2, SocketKind::Open) };
+    tables.handle(with((1000, 2000), old(1, SocketKind::Open)), Some(CLIENT));
+    tables.handle(with((7, 7), inbound), Some(SERVER));
+    // The listener's row comes after the connection's.
+    tables.handle(listener(9, "0.0.0.0:8080", 10), Some(SERVER));
+    tables.finish_pass(BootNanos(10));
+    assert_eq!(only(&tables, CLIENT), (0, 0, 1, 0, 0), "totals do not jump");
+    assert!(tables.flows().iter().any(|(key, _)| key.workload == SERVER && key.direction == Direction::Inbound));
+    tables.handle(with((1500, 2000), old(1, SocketKind::Open)), Some(CLIENT));
+    tables.handle(with((1600, 2100), old(1, SocketKind::Closed)), Some(CLIENT));
+    assert_eq!(only(&tables, CLIENT), (0, 0, 0, 600, 100));
+}
+
+#[test]
+fn an_old_connection_that_no_pass_saw_is_nobodys() {
+    let mut tables = tables();
+    let closed = TcpSocket { adopted: true, ..socket(SocketKind::Closed, 1, 10) };
+    tables.handle(with((1000, 1000), closed), Some(CLIENT));
+    assert!(tables.flows().is_empty());
+}
+
+#[test]
+fn an_accepted_connection_belongs_to_its_listener() {
+    let mut tables = tables();
+    tables.handle(listener(9, "0.0.0.0:80", 1), Some(SERVER));
+    let accepted = |kind, at| TcpSocket {
+        role: Role::Inbound,
+        local: "10.0.0.2:80".parse().unwrap(),
+        remote: "10.0.0.1:40000".parse().unwrap(),
+        ..socket(kind, 5, at)
+    };
+    tables.handle(accepted(SocketKind::Accepted, 10), None);
+    tables.handle(with((3, 4), accepted(SocketKind::Closed, 11)), None);
+    assert_eq!(only(&tables, SERVER), (1, 0, 0, 3, 4));
+}
+
+#[test]
+fn a_lost_start_still_counts_and_is_told() {
+    let mut tables = tables();
+    tables.handle(with((10, 20), socket(SocketKind::Closed, 1, 10)), Some(CLIENT));
+    assert_eq!(only(&tables, CLIENT), (1, 0, 0, 10, 20));
+    assert_eq!(tables.stats().starts_lost, 1);
+}
+
+#[test]
+fn a_lost_end_is_swept_and_unknown_sockets_are_handed_back() {
+    let mut tables = tables();
+    tables.handle(socket(SocketKind::Connected, 1, 10), Some(CLIENT));
+    tables.handle(socket(SocketKind::Connected, 2, 10), Some(CLIENT));
+    assert_eq!(tables.sweep(&[2, 3], BootNanos(100)), [3]);
+    assert_eq!((tables.len(), tables.stats().ends_lost), (1, 1));
+    assert_eq!(only(&tables, CLIENT).2, 1);
+}
+
+#[test]
+fn a_full_table_refuses_and_counts() {
+    let limits = Limits { connections: 2, flows_per_workload: 10, ephemeral_ports: None };
+    let mut tables = Connections::new(limits);
+    for sock in 0..5 {
+        tables.handle(socket(SocketKind::Connected, sock, 10), Some(CLIENT));
+    }
+    assert_eq!((tables.len(), tables.stats().refused), (2, 3));
+}
+
+#[test]
+fn ephemeral_ports_are_folded() {
+    let limits = Limits { connections: 10, flows_per_workload: 10, ephemeral_ports: Some(32768..=60999) };
+    let mut tables = Connections::new(limits);
+    for port in [40000, 40001, 40002] {
+        let remote = SocketAddr::from(([10, 0, 0, 2], port));
+        tables.handle(TcpSocket { remote, ..socket(SocketKind::Connected, port.into(), 10) }, Some(CLIENT));
+    }
+    assert_eq!(only(&tables, CLIENT), (3, 0, 3, 0, 0));
+}
+
+proptest! {
+    /// Whatever the interleaving of rows and events: one connection, its final bytes, nothing left open.
+    #[test]
+    fn every_byte_is_counted_once(steps in prop::collection::vec((0..1000u64, 0..1000u64), 0..20), start in 0..20usize) {
+        let mut tables = tables();
+        let mut total = (0, 0);
+        for (index, (sent, received)) in steps.iter().enumerate() {
+            if index == start {
+                tables.handle(socket(SocketKind::Connected, 1, 10), Some(CLIENT));
+            }
+            total = (total.0 + sent, total.1 + received);
+            tables.handle(with(total, socket(SocketKind::Open, 1, 10 + index as u64)), Some(CLIENT));
+            prop_assert_eq!(only(&tables, CLIENT).3, total.0);
+        }
+        if start >= steps.len() {
+            tables.handle(socket(SocketKind::Connected, 1, 10), Some(CLIENT));
+        }
+        tables.handle(with((total.0 + 1, total.1), socket(SocketKind::Closed, 1, 99)), Some(CLIENT));
+        prop_assert_eq!(only(&tables, CLIENT), (1, 0, 0, total.0 + 1, total.1));
+        prop_assert!(tables.is_empty());
+    }
+}

@@ -1,0 +1,132 @@
+//! Listening sockets: what is announced as an address, and what tells the direction of a connection found open.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::model::{BootNanos, HostPid, NetnsId, WorkloadIx};
+
+/// A listening socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Whose it is; `None` when that could not be told.
+    pub workload: Option<WorkloadIx>,
+    /// A process that holds it.
+    pub pid: Option<HostPid>,
+    /// Network namespace.
+    pub netns: NetnsId,
+    /// Address it listens on, possibly unspecified.
+    pub address: SocketAddr,
+    /// When it was last seen.
+    pub seen: BootNanos,
+}
+
+/// All listening sockets, by the kernel's address of them.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    by_sock: HashMap<u64, Listener>,
+    by_port: HashMap<(NetnsId, u16), Vec<u64>>,
+}
+
+impl Listeners {
+    /// Adds a listener, or refreshes one.
+    pub fn insert(&mut self, sock: u64, listener: Listener) {
+        let port = (listener.netns, listener.address.port());
+        if let Some(old) = self.by_sock.insert(sock, listener)
+            && (old.netns, old.address.port()) != port
+        {
+            self.unlink(sock, (old.netns, old.address.port()));
+        }
+        let socks = self.by_port.entry(port).or_default();
+        if !socks.contains(&sock) {
+            socks.push(sock);
+        }
+    }
+
+    /// Removes a listener.
+    pub fn remove(&mut self, sock: u64) {
+        if let Some(old) = self.by_sock.remove(&sock) {
+            self.unlink(sock, (old.netns, old.address.port()));
+        }
+    }
+
+    /// Removes what a full pass that began at `pass` no longer saw.
+    pub fn remove_unseen(&mut self, pass: BootNanos) {
+        let gone: Vec<u64> =
+            self.by_sock.iter().filter(|(_, listener)| listener.seen < pass).map(|(sock, _)| *sock).collect();
+        gone.into_iter().for_each(|sock| self.remove(sock));
+    }
+
+    /// The listener that a connection to `local` in a namespace came through; an exact address before a wildcard.
+    pub fn find(&self, netns: NetnsId, local: SocketAddr) -> Option<&Listener> {
+        let socks = self.by_port.get(&(netns, local.port()))?;
+        let listeners = || socks.iter().filter_map(|sock| self.by_sock.get(sock));
+        let exact = listeners().find(|listener| listener.address.ip() == local.ip());
+        exact.or_else(|| listeners().find(|listener| serves(listener.address.ip(), local.ip())))
+    }
+
+    /// All listeners.
+    pub fn iter(&self) -> impl Iterator<Item = &Listener> {
+        self.by_sock.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_sock.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_sock.is_empty()
+    }
+
+    fn unlink(&mut self, sock: u64, port: (NetnsId, u16)) {
+        if let Some(socks) = self.by_port.get_mut(&port) {
+            socks.retain(|other| *other != sock);
+            if socks.is_empty() {
+                self.by_port.remove(&port);
+            }
+        }
+    }
+}
+
+/// An IPv6 wildcard usually takes IPv4 connections too; `IPV6_V6ONLY` sockets have an IPv4 sibling for those.
+fn serves(listens: IpAddr, asked: IpAddr) -> bool {
+    listens.is_unspecified() && (listens.is_ipv6() || asked.is_ipv4())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(address: &str, seen: u64) -> Listener {
+        let address = address.parse().unwrap();
+        Listener { workload: None, pid: None, netns: NetnsId(1), address, seen: BootNanos(seen) }
+    }
+
+    #[test]
+    fn an_exact_address_wins_over_a_wildcard() {
+        let mut listeners = Listeners::default();
+        listeners.insert(1, listener("0.0.0.0:80", 0));
+        listeners.insert(2, listener("10.0.0.1:80", 0));
+        let found = |listeners: &Listeners, netns, local: &str| {
+            listeners.find(NetnsId(netns), local.parse().unwrap()).map(|listener| listener.address.to_string())
+        };
+        assert_eq!(found(&listeners, 1, "10.0.0.1:80").as_deref(), Some("10.0.0.1:80"));
+        assert_eq!(found(&listeners, 1, "10.0.0.2:80").as_deref(), Some("0.0.0.0:80"));
+        assert_eq!(found(&listeners, 2, "10.0.0.1:80"), None, "another namespace");
+        assert_eq!(found(&listeners, 1, "[::1]:80"), None, "an IPv4 wildcard does not take IPv6");
+        listeners.insert(3, listener("[::]:81", 0));
+        assert_eq!(found(&listeners, 1, "10.0.0.1:81").as_deref(), Some("[::]:81"));
+    }
+
+    #[test]
+    fn what_a_pass_does_not_see_is_gone() {
+        let mut listeners = Listeners::default();
+        listeners.insert(1, listener("0.0.0.0:80", 5));
+        listeners.insert(2, listener("0.0.0.0:80", 10));
+        listeners.remove_unseen(BootNanos(10));
+        assert_eq!(listeners.len(), 1);
+        listeners.remove(2);
+        assert!(listeners.is_empty() && listeners.by_port.is_empty());
+    }
+}
