@@ -43,7 +43,7 @@ pub struct Config {
     pub min_container_age: Duration,
     /// Above this number of series a container's destinations and listeners are folded into one.
     pub max_series_per_container: usize,
-    /// Listeners and destinations with such a port are left out.
+    /// Destinations with such a port are folded into one.
     pub ephemeral_ports: Option<RangeInclusive<u16>>,
     /// Which probes are wanted.
     pub probes: ProbeSwitches,

@@ -103,7 +103,7 @@ pub static SETTINGS: [Setting; 23] = [
         .help("Fold destinations and listeners of a container into one when it has more series"),
     Setting::one("ephemeral-port-range", "RANGE", "none", "none, or LOW-HIGH with ports from 1 to 65535")
         .coroot("ephemeral-port-range")
-        .help("Leave out listeners and destinations with a port in this range"),
+        .help("Fold destinations with a port in this range into one"),
     Setting::many("probe", "NAME=SWITCH", "NAME of tcp, process, cgroup; SWITCH of on, off, auto")
         .help("Turn a probe on, off, or leave it to what the kernel can do"),
     Setting::one("proc-root", "DIRECTORY", "/proc", "a procfs of the initial PID namespace")

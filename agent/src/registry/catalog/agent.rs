@@ -33,6 +33,9 @@ super::catalog! {
     PROGRAM_RUN_SECONDS_TOTAL: Counter "sonde_agent_program_run_seconds_total" ["program"]
         "Time spent in a kernel program",
         from "bpf_prog_info.run_time_ns";
+    PROGRAM_VERIFIED_INSTRUCTIONS: Gauge "sonde_agent_program_verified_instructions" ["program"]
+        "Instructions of a kernel program that the verifier looked at",
+        from "bpf_prog_info.verified_insns";
     PROGRAM_DROPS_TOTAL: Counter "sonde_agent_program_drops_total" ["program", "reason"]
         "Observations that a kernel program could not hand over",
         from "the programs' own counters";
@@ -71,6 +74,15 @@ super::catalog! {
         from "the table";
     CONNECTIONS_UNOWNED_TOTAL: Counter "sonde_agent_connections_unowned_total" []
         "TCP connections whose owner could not be told",
+        from "the table";
+    CONNECTIONS_INCOMPLETE_TOTAL: Counter "sonde_agent_connections_incomplete_total" ["reason"]
+        "TCP connections not followed from start to end: table_full, start_lost, end_lost",
+        from "the table";
+    FLOWS: Gauge "sonde_agent_flows" []
+        "Pairs of a workload and a destination or a listener in the agent's table",
+        from "the table";
+    LISTENERS: Gauge "sonde_agent_listeners" []
+        "Listening TCP sockets in the agent's table",
         from "the table";
     WORKLOADS: Gauge "sonde_agent_workloads" ["kind"]
         "Containers, services and host executables known to the agent",
