@@ -51,32 +51,37 @@ pub struct Effort {
 const FULL: Effort = Effort { pairs: 12, cycles: 20_000, bulk_bytes: 8 << 30, idle_seconds: 60 };
 const QUICK: Effort = Effort { pairs: 2, cycles: 2_000, bulk_bytes: 256 << 20, idle_seconds: 2 };
 
-type Benchmark = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
+struct Benchmark {
+    name: &'static str,
+    /// Whether it starts the agent.
+    needs_root: bool,
+    measure: fn(Effort) -> Result<Vec<Figure>>,
+}
 
 const BENCHMARKS: &[Benchmark] = &[
-    ("connect", connect::measure),
-    ("programs", programs::measure),
-    ("bulk", bulk::measure),
-    ("idle", idle::measure),
-    ("log", |_| examples::log()),
-    ("scrape", |_| examples::scrape()),
+    Benchmark { name: "connect", needs_root: true, measure: connect::measure },
+    Benchmark { name: "programs", needs_root: true, measure: programs::measure },
+    Benchmark { name: "bulk", needs_root: true, measure: bulk::measure },
+    Benchmark { name: "idle", needs_root: true, measure: idle::measure },
+    Benchmark { name: "log", needs_root: false, measure: |_| examples::log() },
+    Benchmark { name: "scrape", needs_root: false, measure: |_| examples::scrape() },
 ];
 
 /// Measures and prints; a target that is not met is shown and is no failure, since the machine may be busy.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let chosen: Vec<&Benchmark> = BENCHMARKS
-        .iter()
-        .filter(|(name, _)| arguments.name.as_deref().is_none_or(|only| only == *name))
-        .collect();
+    let is_chosen =
+        |benchmark: &&Benchmark| arguments.name.as_deref().is_none_or(|only| only == benchmark.name);
+    let chosen: Vec<&Benchmark> = BENCHMARKS.iter().filter(is_chosen).collect();
     if chosen.is_empty() {
-        let names: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = BENCHMARKS.iter().map(|benchmark| benchmark.name).collect();
         bail!("no such benchmark; there are {}", names.join(", "));
     }
     build::ensure()?;
     let effort = if arguments.quick { QUICK } else { FULL };
     let mut figures = Vec::new();
-    for (name, measure) in chosen {
-        let measured = measure(effort).with_context(|| format!("benchmark {name}"))?;
+    for benchmark in chosen {
+        let measured =
+            (benchmark.measure)(effort).with_context(|| format!("benchmark {}", benchmark.name))?;
         measured.iter().for_each(|figure| println!("{figure}"));
         figures.extend(measured);
     }
@@ -91,9 +96,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 pub fn smoke() -> Result<Results> {
     build::ensure()?;
     let mut results = Results::default();
-    for (name, measure) in BENCHMARKS {
-        let result = measure(QUICK).map(|figures| figures.iter().for_each(|figure| println!("{figure}")));
-        results.absorb(Results::of_one(&format!("bench {name}"), result));
+    for benchmark in BENCHMARKS {
+        let name = format!("bench {}", benchmark.name);
+        if benchmark.needs_root && !rustix::process::geteuid().is_root() {
+            results.skipped.push((name, "not root".to_owned()));
+            continue;
+        }
+        let measured = (benchmark.measure)(QUICK);
+        let result = measured.map(|figures| figures.iter().for_each(|figure| println!("{figure}")));
+        results.absorb(Results::of_one(&name, result));
     }
     Ok(results)
 }

@@ -31,11 +31,6 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Where the archive is put.
-pub fn path() -> Result<PathBuf> {
-    Ok(paths::target()?.join("sonde-agent-image.tar"))
-}
-
 /// Builds the image archive and returns its path.
 pub fn ensure() -> Result<PathBuf> {
     build::ensure()?;
@@ -48,7 +43,7 @@ pub fn ensure() -> Result<PathBuf> {
         platform: Platform::host(),
         layer: &layer,
     };
-    let path = path()?;
+    let path = paths::target()?.join("sonde-agent-image.tar");
     let bytes = image.write()?;
     if fs::read(&path).is_ok_and(|old| old == bytes) {
         return Ok(path);

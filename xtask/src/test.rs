@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::results::{self, Results};
-use crate::{bench, build, build_ebpf, fuzz, image, paths, progress, tidy, vm};
+use crate::{bench, build, fuzz, image, paths, progress, tidy, vm};
 
 /// Seconds that each fuzzer gets here; `cargo xtask fuzz` gives more.
 const FUZZ_SECONDS: u64 = 5;
@@ -29,7 +29,7 @@ pub struct Arguments {
 
 type Stage = (&'static str, fn() -> Result<Results>);
 
-/// All stages, cheap first. Everything after `build` needs the kernel object.
+/// All stages, cheap first; but everything needs what `build` makes, since the agent embeds the kernel object.
 const STAGES: &[Stage] = &[
     ("build", built),
     ("tidy", || Ok(tidy::check())),
@@ -99,7 +99,6 @@ fn conclude(all: &Results) -> Result<()> {
 }
 
 fn built() -> Result<Results> {
-    build_ebpf::ensure()?;
     Ok(Results::of_one("build", build::ensure()))
 }
 
@@ -110,11 +109,13 @@ fn unit() -> Result<Results> {
 }
 
 fn end_to_end() -> Result<Results> {
+    // Also when this stage runs alone: nothing old may be tested.
+    let image = image::ensure()?;
     let mut command = build::cargo()?;
     command
         .args(["test", "--package", "sonde-tests", "--locked", "--no-fail-fast", "--", "--test-threads=1"])
         .env("SONDE_BIN_DIR", paths::target()?.join("release"))
-        .env("SONDE_IMAGE", image::path()?);
+        .env("SONDE_IMAGE", image);
     cargo_test("end-to-end tests", &mut command)
 }
 
