@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,7 +20,7 @@ pub fn ensure(packages: &[&str]) -> Result<()> {
         return Ok(());
     }
     require_root(&missing)?;
-    update()?;
+    update();
     let title = format!("install {}", missing.join(" "));
     let _policy = NoServices::declare()?;
     progress::run(
@@ -44,12 +45,15 @@ pub fn missing<'p>(packages: &[&'p str]) -> Result<Vec<&'p str>> {
     Ok(packages.iter().copied().filter(|package| !installed(package)).collect())
 }
 
-/// Refreshes the package lists. A mirror that cannot be reached is no reason to stop: the lists at hand may do.
-pub fn update() -> Result<()> {
+/// Refreshes the package lists, once per run. A mirror that cannot be reached is no reason to stop: the lists at hand may do.
+fn update() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.swap(true, Ordering::Relaxed) {
+        return;
+    }
     if let Err(error) = progress::run("update the package lists", apt_get().arg("update")) {
         eprintln!("  going on with the package lists at hand: {error:#}");
     }
-    Ok(())
 }
 
 /// An `apt-get` that asks nothing and waits for another apt to finish.
