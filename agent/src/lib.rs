@@ -6,11 +6,13 @@
 
 pub mod config;
 pub mod edges;
+pub mod enrich;
 pub mod kernel;
 pub mod model;
 pub mod probes;
 pub mod push;
 pub mod registry;
+pub mod resources;
 pub mod serve;
 pub mod shutdown;
 pub mod state;

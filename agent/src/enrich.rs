@@ -1,0 +1,9 @@
+//! Names for what the kernel tells by number: cgroups become containers and services, processes become executables.
+//!
+//! [`Workloads`] is owned by the event loop and never waits: questions to a container runtime go through a bounded
+//! queue to a task of their own, and what has no answer yet is measured under its cgroup's id.
+
+pub mod cgroup_path;
+pub mod cgroup_tree;
+pub mod netns;
+pub mod process;

@@ -1,0 +1,114 @@
+//! What the path of a cgroup says about who lives there.
+//!
+//! Pure: a path in, an owner out. The path may come from any hierarchy (v1 or v2), any driver (cgroupfs or systemd),
+//! and may be seen from any place above the container: what stands before the container's own element never changes
+//! the answer. Of nested containers the innermost one owns the processes.
+
+mod container;
+mod unit;
+
+/// A container runtime, as far as a cgroup path can tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Runtime {
+    /// Docker, also below ECS and other managers that set their own parent.
+    Docker,
+    /// containerd: Kubernetes, nerdctl, or bare.
+    Containerd,
+    /// CRI-O.
+    Crio,
+    /// Podman, with or without root.
+    Podman,
+    /// LXC and Incus.
+    Lxc,
+    /// A container of a Kubernetes pod whose path leaves the runtime open (cgroupfs driver).
+    Kubepods,
+    /// A pod of Kubernetes whose containers have no cgroup of their own (gVisor, Kata).
+    Sandbox,
+}
+
+impl Runtime {
+    /// Every runtime.
+    pub const ALL: [Self; 7] = [
+        Self::Docker,
+        Self::Containerd,
+        Self::Crio,
+        Self::Podman,
+        Self::Lxc,
+        Self::Kubepods,
+        Self::Sandbox,
+    ];
+
+    /// The name that begins the `container_id` of a container without a better name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Containerd => "containerd",
+            Self::Crio => "crio",
+            Self::Podman => "podman",
+            Self::Lxc => "lxc",
+            Self::Kubepods => "kubepods",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+/// Who owns the processes of a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A container: 64 hexadecimal digits for most runtimes, a name for LXC, a pod's uid for a sandbox.
+    Container {
+        /// Who runs it.
+        runtime: Runtime,
+        /// Its id in the runtime's words.
+        id: Box<str>,
+    },
+    /// A systemd system service, as `/<slice>/<unit>.service`, with `\x2d` read as a dash.
+    Service(Box<str>),
+    /// A scope, a session, the root, or a path that follows no known rule: the processes are told apart by executable.
+    Unmanaged,
+}
+
+impl Owner {
+    /// How much the owner says; between two hierarchies the higher one is believed.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::Container { runtime: Runtime::Sandbox, .. } => 2,
+            Self::Container { .. } => 3,
+            Self::Service(_) => 1,
+            Self::Unmanaged => 0,
+        }
+    }
+}
+
+/// A classified path: the owner, and the part of the path down to the owner's own cgroup, where its files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classified<'a> {
+    /// Who.
+    pub owner: Owner,
+    /// The owner's cgroup: a prefix of the path.
+    pub own_path: &'a str,
+}
+
+/// Classifies the path of a cgroup relative to the root of its hierarchy.
+pub fn classify(path: &str) -> Classified<'_> {
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path).trim_end_matches('/');
+    if let Some((owner, end)) = container::innermost(path) {
+        return Classified { owner, own_path: &path[..end] };
+    }
+    if let Some((unit, end)) = unit::system_service(path) {
+        return Classified { owner: Owner::Service(unit.into()), own_path: &path[..end] };
+    }
+    Classified { owner: Owner::Unmanaged, own_path: path }
+}
+
+/// The elements of a path, each with the offset of its end.
+fn elements(path: &str) -> impl Iterator<Item = (&str, usize)> {
+    let mut end = 0;
+    path.split('/').filter_map(move |element| {
+        end += element.len() + 1;
+        (!element.is_empty()).then_some((element, end - 1))
+    })
+}
+
+#[cfg(test)]
+mod tests;

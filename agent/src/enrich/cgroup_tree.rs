@@ -1,0 +1,211 @@
+//! From a cgroup's id to who lives in it.
+//!
+//! The id of a cgroup is the inode of its directory. The tree is filled by walking the mounts, kept current by events
+//! about directories made and removed, and walked again, at most once a second, when an id turns up that nobody
+//! announced. Ids of removed cgroups stay known for a minute, for what still arrives about them.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::cgroup_path::{self, Owner};
+use crate::model::{BootNanos, CgroupId};
+use crate::resources::{CgroupMounts, Controller};
+
+/// The two number spaces of cgroup ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hierarchy {
+    /// The v1 hierarchy of the memory controller, and no other: each v1 hierarchy numbers for itself.
+    V1,
+    /// The unified hierarchy.
+    V2,
+}
+
+/// What is known of a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// Who owns its processes.
+    pub owner: Owner,
+    /// Path of the owner's cgroup: this one or one above.
+    pub own_path: Box<str>,
+    removed: Option<BootNanos>,
+}
+
+/// What the tree did and lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TreeStats {
+    /// Cgroups known, removed ones included.
+    pub known: usize,
+    /// Walks over the mounts.
+    pub scans: u64,
+    /// Ids that no walk and no event explained.
+    pub unknown: u64,
+    /// Cgroups left out because the tree was full.
+    pub overflowed: u64,
+    /// Directories that could not be read.
+    pub unreadable: u64,
+}
+
+/// All cgroups of the machine by id.
+#[derive(Debug)]
+pub struct CgroupTree {
+    roots: Vec<(Hierarchy, PathBuf)>,
+    cgroups: HashMap<(Hierarchy, CgroupId), Cgroup>,
+    scanned: Option<BootNanos>,
+    stats: TreeStats,
+}
+
+const SECOND: u64 = 1_000_000_000;
+const RESCAN_INTERVAL: u64 = SECOND;
+const KEEP_REMOVED: u64 = 60 * SECOND;
+/// Cgroups that may be known at once. A node of Kubernetes has below 2,000; at about 200 bytes each this is 13 MB.
+const MAX_CGROUPS: usize = 65_536;
+/// Deeper than any nesting of containers goes; bounds a walk if directories appear faster than it proceeds.
+const MAX_DEPTH: usize = 64;
+
+impl CgroupTree {
+    /// An empty tree over the mounts; [`scan`](Self::scan) fills it.
+    pub fn new(mounts: &CgroupMounts) -> Self {
+        let v1 = mounts.v1(Controller::Memory).map(|path| (Hierarchy::V1, path.to_owned()));
+        let v2 = mounts.v2().map(|path| (Hierarchy::V2, path.to_owned()));
+        let roots = v1.into_iter().chain(v2).collect();
+        Self { roots, cgroups: HashMap::new(), scanned: None, stats: TreeStats::default() }
+    }
+
+    /// What is known of an id, without looking at any file.
+    pub fn get(&self, hierarchy: Hierarchy, id: CgroupId) -> Option<&Cgroup> {
+        self.cgroups.get(&(hierarchy, id))
+    }
+
+    /// Looks an id up; when it is unknown, asks `hint` for a path it may have, and walks the mounts again if that does
+    /// not settle it and the last walk was more than a second ago.
+    pub fn find(
+        &mut self,
+        hierarchy: Hierarchy,
+        id: CgroupId,
+        hint: impl FnOnce() -> Option<String>,
+        now: BootNanos,
+    ) -> Option<&Cgroup> {
+        if id.0 == 0 || !self.has(hierarchy) {
+            return None;
+        }
+        if !self.cgroups.contains_key(&(hierarchy, id)) {
+            let settled = hint().is_some_and(|path| self.verify(hierarchy, id, &path));
+            if !settled && self.may_scan(now) {
+                self.scan(now);
+            }
+            if !self.cgroups.contains_key(&(hierarchy, id)) {
+                self.stats.unknown += 1;
+            }
+        }
+        self.get(hierarchy, id)
+    }
+
+    /// Whether a hierarchy is mounted.
+    pub fn has(&self, hierarchy: Hierarchy) -> bool {
+        self.roots.iter().any(|(other, _)| *other == hierarchy)
+    }
+
+    /// A directory was made; the path is relative to the root of its hierarchy.
+    pub fn insert(&mut self, hierarchy: Hierarchy, id: CgroupId, path: &str) {
+        if self.cgroups.len() >= MAX_CGROUPS && !self.cgroups.contains_key(&(hierarchy, id)) {
+            self.stats.overflowed += 1;
+            return;
+        }
+        let found = cgroup_path::classify(path);
+        let cgroup = Cgroup { own_path: found.own_path.into(), owner: found.owner, removed: None };
+        self.cgroups.insert((hierarchy, id), cgroup);
+    }
+
+    /// A directory was removed. What is known of it is forgotten a minute later.
+    pub fn remove(&mut self, hierarchy: Hierarchy, id: CgroupId, now: BootNanos) {
+        if let Some(cgroup) = self.cgroups.get_mut(&(hierarchy, id)) {
+            cgroup.removed.get_or_insert(now);
+        }
+    }
+
+    /// Forgets what was removed long enough ago.
+    pub fn forget_removed(&mut self, now: BootNanos) {
+        self.cgroups.retain(|_, cgroup| cgroup.removed.is_none_or(|at| now.0.saturating_sub(at.0) < KEEP_REMOVED));
+    }
+
+    /// Walks the mounts: takes in what is new and marks what is gone.
+    pub fn scan(&mut self, now: BootNanos) {
+        self.scanned = Some(now);
+        self.stats.scans += 1;
+        let mut seen = HashSet::new();
+        for (hierarchy, root) in self.roots.clone() {
+            self.walk(hierarchy, &root, &mut seen);
+        }
+        for (key, cgroup) in &mut self.cgroups {
+            if !seen.contains(key) {
+                cgroup.removed.get_or_insert(now);
+            }
+        }
+        self.forget_removed(now);
+    }
+
+    /// The id of the cgroup at a path, from its directory.
+    pub fn id_at(&self, hierarchy: Hierarchy, path: &str) -> Option<CgroupId> {
+        let (_, root) = self.roots.iter().find(|(other, _)| *other == hierarchy)?;
+        Some(CgroupId(fs::metadata(crate::resources::below(root, path)).ok()?.ino()))
+    }
+
+    /// What the tree did and lost.
+    pub fn stats(&self) -> TreeStats {
+        TreeStats { known: self.cgroups.len(), ..self.stats }
+    }
+
+    fn may_scan(&self, now: BootNanos) -> bool {
+        self.scanned.is_none_or(|at| now.0.saturating_sub(at.0) >= RESCAN_INTERVAL)
+    }
+
+    fn walk(&mut self, hierarchy: Hierarchy, root: &Path, seen: &mut HashSet<(Hierarchy, CgroupId)>) {
+        match fs::metadata(root) {
+            Ok(metadata) => self.note(hierarchy, CgroupId(metadata.ino()), "/", seen),
+            Err(_) => self.stats.unreadable += 1,
+        }
+        let mut pending = vec![(root.to_owned(), String::new(), 0)];
+        while let Some((directory, path, depth)) = pending.pop() {
+            // A directory may vanish between being listed and being read; its siblings are read all the same.
+            let Ok(entries) = fs::read_dir(&directory) else {
+                self.stats.unreadable += 1;
+                continue;
+            };
+            for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+                let path = format!("{path}/{}", entry.file_name().to_string_lossy());
+                self.note(hierarchy, CgroupId(entry.ino()), &path, seen);
+                if depth < MAX_DEPTH && seen.len() < MAX_CGROUPS {
+                    pending.push((entry.path(), path, depth + 1));
+                }
+            }
+        }
+    }
+
+    fn note(
+        &mut self,
+        hierarchy: Hierarchy,
+        id: CgroupId,
+        path: &str,
+        seen: &mut HashSet<(Hierarchy, CgroupId)>,
+    ) {
+        seen.insert((hierarchy, id));
+        match self.cgroups.get_mut(&(hierarchy, id)) {
+            Some(known) => known.removed = None,
+            None => self.insert(hierarchy, id, path),
+        }
+    }
+
+    /// Takes a path over if the directory there has the id that was asked for.
+    fn verify(&mut self, hierarchy: Hierarchy, id: CgroupId, path: &str) -> bool {
+        let matches = self.id_at(hierarchy, path) == Some(id);
+        if matches {
+            self.insert(hierarchy, id, path);
+        }
+        matches
+    }
+}
+
+#[cfg(test)]
+mod tests;

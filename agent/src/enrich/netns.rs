@@ -1,0 +1,103 @@
+//! Addresses of a process' network namespace, which turn a listener on all addresses into the ones it has.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use crate::model::HostPid;
+
+/// Addresses that are looked at in one namespace; a node of a large cluster has a few hundred.
+const MAX_ADDRESSES: usize = 4096;
+
+/// The local addresses of the network namespace of a process, in order, IPv4 first.
+///
+/// # Errors
+/// When the process is gone or closed to the agent. A kernel without IPv6 has no such file, which is no error.
+pub fn local_addresses(proc_root: &Path, pid: HostPid) -> io::Result<Vec<IpAddr>> {
+    let net = proc_root.join(pid.0.to_string()).join("net");
+    let v4 = local_v4(&fs::read_to_string(net.join("fib_trie"))?);
+    let v6 = fs::read_to_string(net.join("if_inet6")).unwrap_or_default();
+    let v6: BTreeSet<Ipv6Addr> = interface_v6(&v6).map(|(_, address)| address).collect();
+    Ok(v4.into_iter().map(IpAddr::V4).chain(v6.into_iter().map(IpAddr::V6)).take(MAX_ADDRESSES).collect())
+}
+
+/// The addresses of `fib_trie`: leaves `|-- <address>` that are followed by a line `/32 host LOCAL`.
+pub(crate) fn local_v4(fib_trie: &str) -> BTreeSet<Ipv4Addr> {
+    let mut found = BTreeSet::new();
+    let mut leaf: Option<Ipv4Addr> = None;
+    for line in fib_trie.lines() {
+        let line = line.trim_start();
+        if let Some(address) = line.strip_prefix("|-- ") {
+            leaf = address.parse().ok();
+        } else if line.starts_with("/32 host LOCAL") {
+            found.extend(leaf);
+        }
+    }
+    found
+}
+
+/// The lines of `if_inet6` as interface and address: 32 hexadecimal digits, then index, prefix length, scope, flags
+/// and the interface's name.
+pub(crate) fn interface_v6(if_inet6: &str) -> impl Iterator<Item = (&str, Ipv6Addr)> {
+    if_inet6.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let digits = words.next().filter(|digits| digits.len() == 32)?;
+        let address = u128::from_str_radix(digits, 16).ok()?;
+        Some((words.nth(4)?, Ipv6Addr::from(address)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIB_TRIE: &str = "\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 10.0.0.0/24 2 0 2
+        |-- 10.0.0.0
+           /24 link UNICAST
+        |-- 10.0.0.7
+           /32 host LOCAL
+        |-- 10.0.0.255
+           /32 link BROADCAST
+Local:
+     |-- 10.0.0.7
+        /32 host LOCAL
+     |-- 127.0.0.0
+        /8 host LOCAL
+     |-- 127.0.0.1
+        /32 host LOCAL
+";
+
+    #[test]
+    fn both_families_are_read() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("5/net")).unwrap();
+        fs::write(root.path().join("5/net/fib_trie"), FIB_TRIE).unwrap();
+        let of = || local_addresses(root.path(), HostPid(5)).unwrap();
+        assert_eq!(of(), ["10.0.0.7", "127.0.0.1"].map(|text| text.parse::<IpAddr>().unwrap()));
+        let if_inet6 = "fd000000000000000000000000000002 02 40 00 80     eth0\n\
+                        00000000000000000000000000000001 01 80 10 80       lo\nbad line\n";
+        fs::write(root.path().join("5/net/if_inet6"), if_inet6).unwrap();
+        let expected = ["10.0.0.7", "127.0.0.1", "::1", "fd00::2"];
+        assert_eq!(of(), expected.map(|text| text.parse::<IpAddr>().unwrap()));
+        assert_eq!(interface_v6(if_inet6).next().unwrap().0, "eth0");
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(local_addresses(root.path(), HostPid(5)).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_live_machine_has_a_loopback() {
+        let found = local_addresses(Path::new("/proc"), HostPid(std::process::id())).unwrap();
+        assert!(found.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "{found:?}");
+    }
+}
