@@ -5,5 +5,14 @@
 
 pub mod cgroup_path;
 pub mod cgroup_tree;
+pub mod docker;
+mod inspections;
+mod metadata;
+mod naming;
 pub mod netns;
 pub mod process;
+mod workloads;
+
+pub use cgroup_tree::Hierarchy;
+pub use metadata::{ContainerMetadata, ContainerRef, InspectError, PublishedPort};
+pub use workloads::{Settings, Stats, Workloads};

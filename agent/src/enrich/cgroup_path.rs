@@ -28,15 +28,8 @@ pub enum Runtime {
 
 impl Runtime {
     /// Every runtime.
-    pub const ALL: [Self; 7] = [
-        Self::Docker,
-        Self::Containerd,
-        Self::Crio,
-        Self::Podman,
-        Self::Lxc,
-        Self::Kubepods,
-        Self::Sandbox,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Docker, Self::Containerd, Self::Crio, Self::Podman, Self::Lxc, Self::Kubepods, Self::Sandbox];
 
     /// The name that begins the `container_id` of a container without a better name.
     pub fn as_str(self) -> &'static str {

@@ -127,7 +127,8 @@ impl CgroupTree {
 
     /// Forgets what was removed long enough ago.
     pub fn forget_removed(&mut self, now: BootNanos) {
-        self.cgroups.retain(|_, cgroup| cgroup.removed.is_none_or(|at| now.0.saturating_sub(at.0) < KEEP_REMOVED));
+        self.cgroups
+            .retain(|_, cgroup| cgroup.removed.is_none_or(|at| now.0.saturating_sub(at.0) < KEEP_REMOVED));
     }
 
     /// Walks the mounts: takes in what is new and marks what is gone.

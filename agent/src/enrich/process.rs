@@ -88,10 +88,15 @@ fn parse_cgroups(text: &str) -> CgroupLines {
 ///
 /// # Errors
 /// When the directory itself cannot be read; single processes that vanish meanwhile are left out.
-pub fn walk(proc_root: &Path, mut id_of: impl FnMut(&CgroupLines) -> (CgroupId, CgroupId)) -> io::Result<Vec<Task>> {
+pub fn walk(
+    proc_root: &Path,
+    mut id_of: impl FnMut(&CgroupLines) -> (CgroupId, CgroupId),
+) -> io::Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for entry in fs::read_dir(proc_root)?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(HostPid) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(HostPid) else {
+            continue;
+        };
         tasks.extend(read_task(proc_root, pid, &mut id_of));
     }
     Ok(tasks)
@@ -115,7 +120,12 @@ fn read_task(
 fn run_delay_ns(directory: &Path) -> u64 {
     let Ok(threads) = fs::read_dir(directory.join("task")) else { return 0 };
     let delay = |thread: fs::DirEntry| -> Option<u64> {
-        fs::read_to_string(thread.path().join("schedstat")).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+        fs::read_to_string(thread.path().join("schedstat"))
+            .ok()?
+            .split_ascii_whitespace()
+            .nth(1)?
+            .parse()
+            .ok()
     };
     threads.flatten().filter_map(delay).sum()
 }
@@ -172,7 +182,10 @@ mod tests {
         process(root.path(), 13, "zombie", 0, None);
         let found = [10, 11, 15, 12, 13, 14].map(|pid| executable(root.path(), HostPid(pid)));
         use Executable::*;
-        assert_eq!(found, [File("nginx".into()), File("old".into()), File("runc_cloned".into()), Kernel, Unknown, Unknown]);
+        assert_eq!(
+            found,
+            [File("nginx".into()), File("old".into()), File("runc_cloned".into()), Kernel, Unknown, Unknown]
+        );
     }
 
     #[test]

@@ -63,8 +63,7 @@ impl DiskNames {
     fn parse(text: &str) -> Self {
         let entries = text.lines().filter_map(|line| {
             let mut words = line.split_ascii_whitespace();
-            let device =
-                DeviceId { major: words.next()?.parse().ok()?, minor: words.next()?.parse().ok()? };
+            let device = DeviceId { major: words.next()?.parse().ok()?, minor: words.next()?.parse().ok()? };
             Some((device, words.next()?.into()))
         });
         Self(entries.collect())

@@ -109,7 +109,8 @@ impl CgroupMounts {
 }
 
 fn reach(mount_point: &str, host_root: &Path, cgroup_root: &Path) -> PathBuf {
-    if let Some(rest) = mount_point.strip_prefix(USUAL_ROOT).filter(|_| cgroup_root != Path::new(USUAL_ROOT)) {
+    if let Some(rest) = mount_point.strip_prefix(USUAL_ROOT).filter(|_| cgroup_root != Path::new(USUAL_ROOT))
+    {
         return super::below(cgroup_root, rest);
     }
     let through_host = super::below(host_root, mount_point);

@@ -10,7 +10,9 @@ fn host(mounts: &[(&str, &str, &str)], files: &[(&str, &str)]) -> (tempfile::Tem
     let root = tempfile::tempdir().unwrap();
     let lines: Vec<_> = mounts
         .iter()
-        .map(|(kind, path, options)| format!("1 1 0:1 / /sys/fs/cgroup/{path} rw - {kind} {kind} rw,{options}"))
+        .map(|(kind, path, options)| {
+            format!("1 1 0:1 / /sys/fs/cgroup/{path} rw - {kind} {kind} rw,{options}")
+        })
         .collect();
     write(&root.path().join("1/mountinfo"), &lines.join("\n"));
     for (path, text) in files {
@@ -45,10 +47,19 @@ fn v1_is_read_completely() {
             ("cpu,cpuacct/docker/abc/cpu.stat", "nr_periods 3\nnr_throttled 1\nthrottled_time 250000000\n"),
             ("cpu,cpuacct/docker/abc/cpu.cfs_quota_us", "150000\n"),
             ("cpu,cpuacct/docker/abc/cpu.cfs_period_us", "100000\n"),
-            ("memory/docker/abc/memory.stat", "cache 1\nrss 2\ntotal_cache 40\ntotal_rss 30\ntotal_mapped_file 5\n"),
+            (
+                "memory/docker/abc/memory.stat",
+                "cache 1\nrss 2\ntotal_cache 40\ntotal_rss 30\ntotal_mapped_file 5\n",
+            ),
             ("memory/docker/abc/memory.limit_in_bytes", "1048576\n"),
-            ("blkio/docker/abc/blkio.throttle.io_serviced", "8:0 Read 1\n8:0 Write 2\n8:0 Total 3\nTotal 3\n"),
-            ("blkio/docker/abc/blkio.throttle.io_service_bytes", "8:0 Read 512\n8:16 Write 1024\nTotal 1536\n"),
+            (
+                "blkio/docker/abc/blkio.throttle.io_serviced",
+                "8:0 Read 1\n8:0 Write 2\n8:0 Total 3\nTotal 3\n",
+            ),
+            (
+                "blkio/docker/abc/blkio.throttle.io_service_bytes",
+                "8:0 Read 512\n8:16 Write 1024\nTotal 1536\n",
+            ),
         ],
     );
     let read = read(&mounts, &paths());

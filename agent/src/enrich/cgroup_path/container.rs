@@ -25,7 +25,9 @@ pub(super) fn innermost(path: &str) -> Option<(Owner, usize)> {
             found = Some((Owner::Container { runtime, id: id.into() }, end));
             before = Before::default();
         } else {
-            if let Some(uid) = before.pod.is_none().then(|| pod_uid(element)).flatten().filter(|_| before.kubepods) {
+            if let Some(uid) =
+                before.pod.is_none().then(|| pod_uid(element)).flatten().filter(|_| before.kubepods)
+            {
                 found = Some((Owner::Container { runtime: Runtime::Sandbox, id: uid }, end));
                 before.pod = Some(());
             }

@@ -15,7 +15,10 @@ fn container(runtime: Runtime, id: &str) -> Owner {
 #[track_caller]
 fn check(path: &str, owner: &Owner, own: &str) {
     let fill = |text: &str| {
-        text.replace("{id}", ID).replace("{other}", OTHER).replace("{uid}", UID).replace("{uid_}", UID_SYSTEMD)
+        text.replace("{id}", ID)
+            .replace("{other}", OTHER)
+            .replace("{uid}", UID)
+            .replace("{uid_}", UID_SYSTEMD)
     };
     let path = fill(path);
     let found = classify(&path);
@@ -47,12 +50,18 @@ fn containers_of_every_runtime_and_driver() {
             "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{uid_}.slice/cri-containerd-{id}.scope",
             Containerd,
         ),
-        ("/system.slice/containerd.service/kubepods-burstable-pod{uid_}.slice:cri-containerd:{id}", Containerd),
+        (
+            "/system.slice/containerd.service/kubepods-burstable-pod{uid_}.slice:cri-containerd:{id}",
+            Containerd,
+        ),
         ("/default/{id}", Containerd),
         ("/k8s.io/{id}", Containerd),
         ("/system.slice/nerdctl-{id}.scope", Containerd),
         ("/user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-{id}.scope", Containerd),
-        ("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{uid_}.slice/crio-{id}.scope", Crio),
+        (
+            "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{uid_}.slice/crio-{id}.scope",
+            Crio,
+        ),
         ("/kubepods/burstable/pod{uid}/crio-{id}", Crio),
         ("/machine.slice/libpod-{id}.scope", Podman),
         ("/libpod_parent/libpod-{id}", Podman),
@@ -124,9 +133,21 @@ fn system_services() {
             "/system.slice/snap.lxd-agent.service",
             "/system.slice/snap.lxd\\x2dagent.service",
         ),
-        ("/runtime.slice/kubelet.service", "/runtime.slice/kubelet.service", "/runtime.slice/kubelet.service"),
-        ("/azure.slice/walinuxagent.service", "/azure.slice/walinuxagent.service", "/azure.slice/walinuxagent.service"),
-        ("/system.slice/nginx.service (deleted)", "/system.slice/nginx.service", "/system.slice/nginx.service"),
+        (
+            "/runtime.slice/kubelet.service",
+            "/runtime.slice/kubelet.service",
+            "/runtime.slice/kubelet.service",
+        ),
+        (
+            "/azure.slice/walinuxagent.service",
+            "/azure.slice/walinuxagent.service",
+            "/azure.slice/walinuxagent.service",
+        ),
+        (
+            "/system.slice/nginx.service (deleted)",
+            "/system.slice/nginx.service",
+            "/system.slice/nginx.service",
+        ),
     ];
     for (path, service, own) in cases {
         check(path, &Owner::Service(service.into()), own);

@@ -1,0 +1,61 @@
+//! What a container runtime tells about a container, and the question that is put to it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::cgroup_path::Runtime;
+use crate::model::WorkloadIx;
+
+/// A container about which a runtime is to be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ContainerRef {
+    /// The workload that waits for the answer.
+    pub workload: WorkloadIx,
+    /// Whom to ask.
+    pub runtime: Runtime,
+    /// The container's id.
+    pub id: Arc<str>,
+}
+
+/// What a runtime knows of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerMetadata {
+    /// Name without a leading slash.
+    pub name: String,
+    /// Image as the user named it.
+    pub image: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Ports of the host that lead to the container.
+    pub published: Vec<PublishedPort>,
+}
+
+/// A TCP port of the host that the runtime forwards to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublishedPort {
+    /// Address of the host; unspecified for all of its addresses.
+    pub address: IpAddr,
+    /// Port of the host.
+    pub port: u16,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// The runtime has no such container.
+    #[error("no such container")]
+    NotFound,
+    /// The queue of questions is full.
+    #[error("too many questions are waiting")]
+    Busy,
+    /// The runtime cannot be reached.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The runtime did not answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The answer makes no sense.
+    #[error("{0}")]
+    Malformed(String),
+}

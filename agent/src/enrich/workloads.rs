@@ -1,0 +1,346 @@
+//! The table of workloads: every container, service and host executable, by one index each.
+//!
+//! Every process is in exactly one workload, whichever hierarchy its container shows in. The table belongs to the
+//! event loop; it reads small files of `/proc` and of cgroups, and waits for nobody. It is bounded: above the cap what
+//! is new shares one workload, [`Workloads::OVERFLOW`], and is counted. An index is never used twice.
+
+mod emit;
+mod membership;
+mod record;
+mod table;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::Regex;
+
+use super::cgroup_path::{Owner, Runtime};
+use super::cgroup_tree::{CgroupTree, Hierarchy, TreeStats};
+use super::inspections::Inspections;
+use super::metadata::{ContainerMetadata, ContainerRef, InspectError};
+use super::process::{self, Executable};
+use crate::model::{BootNanos, CgroupId, HostPid, Origin, Task, WorkloadIx};
+use crate::registry::Labels;
+use crate::resources::{CgroupMounts, Layout};
+use membership::Membership;
+use record::{Key, Naming, Record};
+use table::Table;
+
+/// What the table needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The host's procfs.
+    pub proc_root: PathBuf,
+    /// The host's cgroups.
+    pub cgroup_root: PathBuf,
+    /// Shown are only workloads whose `container_id` matches one of these, if there are any.
+    pub allow: Vec<Regex>,
+    /// Hidden are workloads whose `container_id` matches one of these, allowed or not.
+    pub deny: Vec<Regex>,
+    /// Younger workloads are hidden, though counted.
+    pub min_age: Duration,
+    /// Workloads known at once.
+    pub max_workloads: usize,
+}
+
+impl Settings {
+    /// Workloads known at once, unless told otherwise: a node of Kubernetes runs at most a few hundred containers, the
+    /// rest is room for those of the last ten minutes.
+    pub const MAX_WORKLOADS: usize = 4096;
+
+    /// Settings that show everything.
+    pub fn new(proc_root: impl Into<PathBuf>, cgroup_root: impl Into<PathBuf>) -> Self {
+        Self {
+            proc_root: proc_root.into(),
+            cgroup_root: cgroup_root.into(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            min_age: Duration::ZERO,
+            max_workloads: Self::MAX_WORKLOADS,
+        }
+    }
+}
+
+/// What the table holds, did and lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Containers known.
+    pub containers: usize,
+    /// Services known.
+    pub services: usize,
+    /// Host executables known.
+    pub executables: usize,
+    /// Origins that went to the overflow workload.
+    pub overflowed: u64,
+    /// Workloads retired early to make room.
+    pub evicted: u64,
+    /// Processes beyond what the membership can hold.
+    pub processes_overflowed: u64,
+    /// Processes whose executable could not be told, which are named by their `comm`.
+    pub unknown_executables: u64,
+    /// Containers a runtime is still to be asked about.
+    pub inspections_pending: usize,
+    /// Containers named by their runtime.
+    pub inspected: u64,
+    /// Questions without an answer, those for containers that the runtime does not have included.
+    pub inspections_failed: u64,
+    /// The tree of cgroups.
+    pub tree: TreeStats,
+}
+
+/// Every container, service and host executable of the machine.
+#[derive(Debug)]
+pub struct Workloads {
+    settings: Settings,
+    mounts: CgroupMounts,
+    tree: CgroupTree,
+    table: Table,
+    membership: Membership,
+    inspections: Inspections,
+    /// Executables by process; the name tells when a process has become another one.
+    executables: HashMap<HostPid, (Box<str>, WorkloadIx)>,
+    host_addresses: emit::HostAddresses,
+    /// The latest time anyone told.
+    now: BootNanos,
+    stats: Stats,
+}
+
+/// Processes whose executable is remembered, and processes of one pass: twice the default `pid_max`.
+const MAX_PROCESSES: usize = 65_536;
+/// For so long a container without a name is hidden, so that its first series already have the name. It is counted
+/// meanwhile.
+const NAME_GRACE: u64 = 3_000_000_000;
+/// `comm` is cut to this length by the kernel.
+const COMM_LEN: usize = 15;
+
+impl Workloads {
+    /// The workload of all that did not fit in the table.
+    pub const OVERFLOW: WorkloadIx = WorkloadIx(0);
+
+    /// An empty table. Finds the cgroup mounts; a missing kind is reported once and the rest goes on.
+    pub fn new(settings: Settings) -> Self {
+        let mounts = CgroupMounts::discover(&settings.proc_root, &settings.cgroup_root);
+        match mounts.layout() {
+            Layout::Absent => {
+                tracing::warn!("no cgroup hierarchy is mounted: only executables are told apart")
+            }
+            Layout::V1 => tracing::warn!(
+                "no cgroup2 hierarchy is mounted: containers are told by their v1 cgroups, and pressure is not measured"
+            ),
+            Layout::V2 | Layout::Hybrid => {}
+        }
+        Self {
+            tree: CgroupTree::new(&mounts),
+            table: Table::new(settings.max_workloads),
+            membership: Membership::default(),
+            inspections: Inspections::default(),
+            executables: HashMap::new(),
+            host_addresses: emit::HostAddresses::default(),
+            now: BootNanos(0),
+            stats: Stats::default(),
+            mounts,
+            settings,
+        }
+    }
+
+    /// Which cgroup hierarchies there are.
+    pub fn layout(&self) -> Layout {
+        self.mounts.layout()
+    }
+
+    /// The workload of a process or of a socket's maker; made when it is new.
+    pub fn resolve(&mut self, origin: &Origin, now: BootNanos) -> WorkloadIx {
+        self.now = self.now.max(now);
+        let v1 = self.find_cgroup(Hierarchy::V1, origin.v1, origin.pid);
+        let v2 = self.find_cgroup(Hierarchy::V2, origin.v2, origin.pid);
+        let rank = |found: &Option<(Owner, Box<str>)>| found.as_ref().map_or(0, |(owner, _)| owner.rank());
+        // Of two that say equally much the unified hierarchy is believed.
+        let owner = if rank(&v1) > rank(&v2) { &v1 } else { &v2 };
+        let key = match owner.as_ref().map(|(owner, _)| owner.clone()) {
+            Some(Owner::Container { runtime, id }) => Key::Container(runtime, id),
+            Some(Owner::Service(unit)) => Key::Service(unit),
+            Some(Owner::Unmanaged) | None => return self.resolve_executable(origin),
+        };
+        let of_owner = |found: &Option<(Owner, Box<str>)>| -> Option<Box<str>> {
+            let (other, path) = found.as_ref()?;
+            key.is_of(other).then(|| path.clone())
+        };
+        let (v1, v2) = (of_owner(&v1), of_owner(&v2));
+        let ix = self.find_or_make(key);
+        if let Some(record) = self.table.get_mut(ix) {
+            record.touch(self.now);
+            record.paths.v1 = v1.or(record.paths.v1.take());
+            record.paths.v2 = v2.or(record.paths.v2.take());
+        }
+        ix
+    }
+
+    /// A cgroup was made; `path` is relative to the root of its hierarchy. Of the v1 hierarchies only that of the memory
+    /// controller is meant: each numbers its cgroups for itself.
+    pub fn handle_cgroup_created(&mut self, hierarchy: Hierarchy, id: CgroupId, path: &str) {
+        self.tree.insert(hierarchy, id, path);
+    }
+
+    /// A cgroup was removed.
+    pub fn handle_cgroup_removed(&mut self, hierarchy: Hierarchy, id: CgroupId) {
+        self.tree.remove(hierarchy, id, self.now);
+    }
+
+    /// Lists all processes from `/proc`, where the kernel's iterator cannot be used.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn walk_processes(&self) -> io::Result<Vec<Task>> {
+        let id = |hierarchy, path: Option<&str>| {
+            path.and_then(|path| self.tree.id_at(hierarchy, path)).unwrap_or(CgroupId(0))
+        };
+        process::walk(&self.settings.proc_root, |lines| {
+            (id(Hierarchy::V1, lines.v1.as_deref()), id(Hierarchy::V2, lines.v2.as_deref()))
+        })
+    }
+
+    /// The next container to ask its runtime about. Every one that is taken must come back by
+    /// [`handle_inspected`](Self::handle_inspected), with [`InspectError::Busy`] if it could not be asked.
+    pub fn next_inspection(&mut self) -> Option<ContainerRef> {
+        self.inspections.pop(self.now)
+    }
+
+    /// The runtime's answer: relabels the container, or asks again later.
+    pub fn handle_inspected(
+        &mut self,
+        container: ContainerRef,
+        answer: Result<ContainerMetadata, InspectError>,
+        now: BootNanos,
+    ) {
+        self.now = self.now.max(now);
+        match answer {
+            Ok(metadata) => {
+                self.stats.inspected += 1;
+                self.inspections.succeeded(container.workload);
+                self.table.name(container.workload, metadata);
+            }
+            Err(error) => {
+                self.stats.inspections_failed += 1;
+                self.inspections.failed(container, &error, self.now);
+            }
+        }
+    }
+
+    /// `container_id` and `app_id`.
+    pub fn labels(&self, ix: WorkloadIx) -> &Arc<Labels> {
+        &self.table.get(ix).unwrap_or(self.table.overflow()).labels
+    }
+
+    /// Whether the series of a workload are shown: allowed, not denied, old enough, and not replaced by a newer
+    /// container of the same name.
+    pub fn is_exported(&self, ix: WorkloadIx, now: BootNanos) -> bool {
+        if ix == Self::OVERFLOW {
+            return self.stats.overflowed > 0;
+        }
+        let Some(record) = self.table.get(ix) else { return false };
+        let age = now.0.saturating_sub(record.born().0);
+        let named = match record.naming {
+            Naming::Final => true,
+            Naming::Pending => now.0.saturating_sub(record.created.0) >= NAME_GRACE,
+            Naming::Replaced => false,
+        };
+        let matches = |list: &[Regex]| list.iter().any(|regex| regex.is_match(&record.container_id));
+        named
+            && u128::from(age) >= self.settings.min_age.as_nanos()
+            && (self.settings.allow.is_empty() || matches(&self.settings.allow))
+            && !matches(&self.settings.deny)
+    }
+
+    /// Forgets the workloads whose last process went ten minutes ago, and above seven eighths of the cap the ones gone
+    /// longest. Tables drop their rows.
+    pub fn retired(&mut self, now: BootNanos) -> Vec<WorkloadIx> {
+        self.now = self.now.max(now);
+        self.tree.forget_removed(self.now);
+        let retired = self.table.retire(self.now, &mut self.stats.evicted);
+        for ix in &retired {
+            self.inspections.forget(*ix);
+        }
+        retired
+    }
+
+    /// What the table holds, did and lost.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        for record in self.table.records() {
+            match record.key {
+                Key::Container(..) => stats.containers += 1,
+                Key::Service(_) => stats.services += 1,
+                Key::Executable(_) => stats.executables += 1,
+            }
+        }
+        stats.inspections_pending = self.inspections.pending();
+        stats.processes_overflowed += self.membership.overflowed();
+        stats.tree = self.tree.stats();
+        stats
+    }
+
+    fn find_cgroup(&mut self, hierarchy: Hierarchy, id: CgroupId, pid: HostPid) -> Option<(Owner, Box<str>)> {
+        let proc_root = &self.settings.proc_root;
+        let hint = || {
+            let lines = process::cgroups(proc_root, pid);
+            if hierarchy == Hierarchy::V1 { lines.v1 } else { lines.v2 }
+        };
+        let cgroup = self.tree.find(hierarchy, id, hint, self.now)?;
+        Some((cgroup.owner.clone(), cgroup.own_path.clone()))
+    }
+
+    fn resolve_executable(&mut self, origin: &Origin) -> WorkloadIx {
+        let known =
+            self.executables.get(&origin.pid).filter(|(comm, _)| *comm == origin.comm).map(|(_, ix)| *ix);
+        let ix = match known.filter(|ix| self.table.get(*ix).is_some()) {
+            Some(ix) => ix,
+            None => {
+                let key = Key::Executable(self.executable_name(origin));
+                let ix = self.find_or_make(key);
+                if self.executables.len() < MAX_PROCESSES || self.executables.contains_key(&origin.pid) {
+                    self.executables.insert(origin.pid, (origin.comm.clone(), ix));
+                }
+                ix
+            }
+        };
+        if let Some(record) = self.table.get_mut(ix) {
+            record.touch(self.now);
+        }
+        ix
+    }
+
+    /// A process that is gone is known by its `comm` only; when that may have been cut, by the executable it begins.
+    fn executable_name(&mut self, origin: &Origin) -> Box<str> {
+        match process::executable(&self.settings.proc_root, origin.pid) {
+            Executable::File(name) => name,
+            Executable::Kernel => "kernel".into(),
+            Executable::Unknown => {
+                self.stats.unknown_executables += 1;
+                let cut = (origin.comm.len() >= COMM_LEN).then(|| self.table.executable_with(&origin.comm));
+                let name = cut.flatten().unwrap_or(&origin.comm);
+                if name.is_empty() { "unknown".into() } else { name.into() }
+            }
+        }
+    }
+
+    fn find_or_make(&mut self, key: Key) -> WorkloadIx {
+        if let Some(ix) = self.table.find(&key) {
+            return ix;
+        }
+        let ask = key.runtime_to_ask();
+        let Some(ix) = self.table.insert(Record::new(key, self.now, ask.is_some())) else {
+            self.stats.overflowed += 1;
+            return Self::OVERFLOW;
+        };
+        if let Some((runtime, id)) = ask {
+            self.inspections.push(ContainerRef { workload: ix, runtime, id });
+        }
+        ix
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Which processes are in which workload, from full passes over all tasks: restarts and time spent waiting for a CPU.
+
+use std::collections::HashMap;
+
+use super::{MAX_PROCESSES, Workloads};
+use crate::enrich::metadata::ContainerRef;
+use crate::model::{BootNanos, HostPid, Task, WorkloadIx};
+
+/// What is remembered of the processes between two passes.
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    processes: HashMap<HostPid, Process>,
+    passes: u64,
+    overflowed: u64,
+    /// Whether any process ever waited. A kernel that does not count it shows zero for all.
+    counts_run_delay: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Process {
+    started: BootNanos,
+    run_delay_ns: u64,
+}
+
+/// The oldest process of a workload in one pass.
+#[derive(Clone, Copy, Debug)]
+struct Oldest {
+    started: BootNanos,
+    pid: HostPid,
+}
+
+impl Membership {
+    pub(super) fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    pub(super) fn counts_run_delay(&self) -> bool {
+        self.counts_run_delay
+    }
+
+    /// How much longer a process has waited than the pass before knew. What processes waited before the first pass is
+    /// a baseline, so that a restart of the agent does not show as waiting.
+    fn waited(&self, task: &Task) -> u64 {
+        match self.processes.get(&task.origin.pid) {
+            Some(known) if known.started == task.started => {
+                task.run_delay_ns.saturating_sub(known.run_delay_ns)
+            }
+            _ if self.passes == 0 => 0,
+            _ => task.run_delay_ns,
+        }
+    }
+}
+
+impl Workloads {
+    /// Takes in a full pass over all processes.
+    ///
+    /// A container or service has restarted when its oldest process is younger than the oldest one of the last pass
+    /// that found any: the first process of a container outlives all others. Several restarts between two passes count
+    /// as one. Host executables have no restarts.
+    pub fn observe_tasks(&mut self, tasks: &[Task], now: BootNanos) {
+        self.now = self.now.max(now);
+        let mut oldest: HashMap<WorkloadIx, Oldest> = HashMap::new();
+        let mut processes = HashMap::with_capacity(tasks.len().min(MAX_PROCESSES));
+        for task in tasks {
+            let ix = self.resolve(&task.origin, now);
+            let process = Oldest { started: task.started, pid: task.origin.pid };
+            let known = oldest.entry(ix).or_insert(process);
+            if process.started < known.started {
+                *known = process;
+            }
+            if processes.len() >= MAX_PROCESSES {
+                self.membership.overflowed += 1;
+                continue;
+            }
+            self.membership.counts_run_delay |= task.run_delay_ns > 0;
+            let waited = self.membership.waited(task);
+            if let Some(record) = self.table.get_mut(ix) {
+                record.run_delay_ns += waited;
+            }
+            processes
+                .insert(task.origin.pid, Process { started: task.started, run_delay_ns: task.run_delay_ns });
+        }
+        self.membership.processes = processes;
+        self.membership.passes += 1;
+        self.executables.retain(|pid, _| self.membership.processes.contains_key(pid));
+        for ix in self.table.indices() {
+            self.observe_oldest(ix, oldest.get(&ix).copied());
+        }
+    }
+
+    fn observe_oldest(&mut self, ix: WorkloadIx, oldest: Option<Oldest>) {
+        let Some(record) = self.table.get_mut(ix) else { return };
+        record.process = oldest.map(|oldest| oldest.pid);
+        let Some(oldest) = oldest else { return };
+        let before = record.started.replace(oldest.started);
+        if record.key.restarts() && before.is_some_and(|before| oldest.started > before) {
+            record.restarts += 1;
+            // The ports that lead to a container may be others now.
+            if let Some((runtime, id)) = record.key.runtime_to_ask() {
+                self.inspections.push(ContainerRef { workload: ix, runtime, id });
+            }
+        }
+    }
+}

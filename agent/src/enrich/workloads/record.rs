@@ -1,0 +1,141 @@
+//! One workload.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Owner, Runtime};
+use crate::enrich::metadata::ContainerMetadata;
+use crate::enrich::naming;
+use crate::model::{BootNanos, HostPid};
+use crate::registry::Labels;
+use crate::resources::{CgroupPaths, DeviceId};
+
+/// What makes a workload the same one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    Container(Runtime, Box<str>),
+    Service(Box<str>),
+    Executable(Box<str>),
+}
+
+impl Key {
+    /// Whether a cgroup's owner is this workload.
+    pub(super) fn is_of(&self, owner: &Owner) -> bool {
+        match (self, owner) {
+            (Self::Container(runtime, id), Owner::Container { runtime: other, id: other_id }) => {
+                runtime == other && id == other_id
+            }
+            (Self::Service(unit), Owner::Service(other)) => unit == other,
+            _ => false,
+        }
+    }
+
+    /// The runtime that may know a container's name. Docker also makes the containers of a Kubernetes node that runs
+    /// it, and denies the others.
+    pub(super) fn runtime_to_ask(&self) -> Option<(Runtime, Arc<str>)> {
+        match self {
+            Self::Container(runtime @ (Runtime::Docker | Runtime::Kubepods), id) => {
+                Some((*runtime, (&**id).into()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether its processes live and die together, so that a later first start is a restart.
+    pub(super) fn restarts(&self) -> bool {
+        !matches!(self, Self::Executable(_))
+    }
+
+    fn container_id(&self) -> String {
+        match self {
+            Self::Container(runtime, id) => naming::anonymous(*runtime, id),
+            Self::Service(unit) => unit.to_string(),
+            Self::Executable(name) => format!("/host/{name}"),
+        }
+    }
+}
+
+/// Whether the labels will change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// A runtime has been asked.
+    Pending,
+    /// They stay.
+    Final,
+    /// A newer container has taken the name.
+    Replaced,
+}
+
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) key: Key,
+    pub(super) container_id: Box<str>,
+    pub(super) labels: Arc<Labels>,
+    pub(super) naming: Naming,
+    pub(super) metadata: Option<ContainerMetadata>,
+    /// Labels of `container_info`, once there is something to say.
+    pub(super) info: Option<Arc<Labels>>,
+    pub(super) paths: CgroupPaths,
+    /// When the agent first heard of it.
+    pub(super) created: BootNanos,
+    /// Start of its oldest process in the last pass that found any.
+    pub(super) started: Option<BootNanos>,
+    /// When it last did anything.
+    pub(super) last_seen: BootNanos,
+    /// One of its processes in the last pass.
+    pub(super) process: Option<HostPid>,
+    pub(super) restarts: u64,
+    pub(super) run_delay_ns: u64,
+    /// Labels of its disks' series, with the time they were made.
+    pub(super) disks: (BootNanos, HashMap<DeviceId, Arc<Labels>>),
+}
+
+impl Record {
+    pub(super) fn new(key: Key, now: BootNanos, is_asked: bool) -> Self {
+        let container_id = key.container_id();
+        Self {
+            labels: labels(&container_id),
+            container_id: container_id.into(),
+            naming: if is_asked { Naming::Pending } else { Naming::Final },
+            key,
+            metadata: None,
+            info: None,
+            paths: CgroupPaths::default(),
+            created: now,
+            started: None,
+            last_seen: now,
+            process: None,
+            restarts: 0,
+            run_delay_ns: 0,
+            disks: (BootNanos(0), HashMap::new()),
+        }
+    }
+
+    pub(super) fn touch(&mut self, now: BootNanos) {
+        self.last_seen = self.last_seen.max(now);
+    }
+
+    /// The earlier of its first sight and its oldest process.
+    pub(super) fn born(&self) -> BootNanos {
+        self.started.map_or(self.created, |started| started.min(self.created))
+    }
+
+    /// Takes over what a runtime tells.
+    pub(super) fn describe(&mut self, metadata: ContainerMetadata) {
+        if let Key::Container(runtime, _) = &self.key
+            && let Some(container_id) = naming::named(*runtime, &metadata)
+            && *container_id != *self.container_id
+        {
+            self.labels = labels(&container_id);
+            self.container_id = container_id.into();
+        }
+        self.info = (!metadata.image.is_empty()).then(|| Labels::new([("image", metadata.image.as_str())]));
+        self.metadata = Some(metadata);
+        self.naming = Naming::Final;
+    }
+}
+
+pub(super) fn labels(container_id: &str) -> Arc<Labels> {
+    let app_id = naming::app_id(container_id);
+    Labels::new([("container_id", container_id), ("app_id", app_id.as_str())])
+}

@@ -1,0 +1,150 @@
+//! The records by index, by key and by label.
+//!
+//! No two shown workloads have the same `container_id`: when a container takes a name that another one had, the older
+//! one is hidden, and the newer one goes on counting its restarts.
+
+use std::collections::HashMap;
+
+use super::record::{Key, Naming, Record, labels};
+use super::{COMM_LEN, Workloads};
+use crate::enrich::metadata::ContainerMetadata;
+use crate::model::{BootNanos, WorkloadIx};
+
+#[derive(Debug)]
+pub(super) struct Table {
+    records: HashMap<WorkloadIx, Record>,
+    by_key: HashMap<Key, WorkloadIx>,
+    by_container_id: HashMap<Box<str>, WorkloadIx>,
+    overflow: Record,
+    next: u32,
+    max: usize,
+}
+
+const SECOND: u64 = 1_000_000_000;
+/// As long as Coroot's agent keeps a container without processes.
+const KEEP_GONE: u64 = 600 * SECOND;
+/// Even in need of room a workload is shown this long after it was last seen, so that its last counts are collected.
+const KEEP_GONE_IN_NEED: u64 = 60 * SECOND;
+
+impl Table {
+    pub(super) fn new(max: usize) -> Self {
+        let mut overflow = Record::new(Key::Executable("overflow".into()), BootNanos(0), false);
+        overflow.container_id = "/overflow".into();
+        overflow.labels = labels("/overflow");
+        Self {
+            records: HashMap::new(),
+            by_key: HashMap::new(),
+            by_container_id: HashMap::new(),
+            overflow,
+            next: Workloads::OVERFLOW.0 + 1,
+            max,
+        }
+    }
+
+    pub(super) fn get(&self, ix: WorkloadIx) -> Option<&Record> {
+        self.records.get(&ix)
+    }
+
+    pub(super) fn get_mut(&mut self, ix: WorkloadIx) -> Option<&mut Record> {
+        self.records.get_mut(&ix)
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Option<WorkloadIx> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(super) fn overflow(&self) -> &Record {
+        &self.overflow
+    }
+
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
+    /// All workloads in the order they were made.
+    pub(super) fn indices(&self) -> Vec<WorkloadIx> {
+        let mut indices: Vec<_> = self.records.keys().copied().collect();
+        indices.sort_unstable();
+        indices
+    }
+
+    /// The name of the executable that begins with a name the kernel has cut.
+    pub(super) fn executable_with(&self, comm: &str) -> Option<&str> {
+        self.records.values().find_map(|record| match &record.key {
+            Key::Executable(name) if name.len() > COMM_LEN && name.starts_with(comm) => Some(&**name),
+            _ => None,
+        })
+    }
+
+    /// Adds a workload, or `None` when the table is full.
+    pub(super) fn insert(&mut self, record: Record) -> Option<WorkloadIx> {
+        if self.records.len() >= self.max {
+            return None;
+        }
+        let ix = WorkloadIx(self.next);
+        self.next += 1;
+        self.by_key.insert(record.key.clone(), ix);
+        self.records.insert(ix, record);
+        self.claim_name(ix);
+        Some(ix)
+    }
+
+    /// Names a container by its metadata.
+    pub(super) fn name(&mut self, ix: WorkloadIx, metadata: ContainerMetadata) {
+        let Some(record) = self.records.get_mut(&ix) else { return };
+        if self.by_container_id.get(&record.container_id) == Some(&ix) {
+            self.by_container_id.remove(&record.container_id);
+        }
+        record.describe(metadata);
+        self.claim_name(ix);
+    }
+
+    /// Forgets what is gone long enough. See [`Workloads::retired`].
+    pub(super) fn retire(&mut self, now: BootNanos, evicted: &mut u64) -> Vec<WorkloadIx> {
+        let gone_for = |record: &Record| now.0.saturating_sub(record.last_seen.0);
+        let is_done = |record: &Record| {
+            gone_for(record) >= KEEP_GONE
+                || record.naming == Naming::Replaced && gone_for(record) >= KEEP_GONE_IN_NEED
+        };
+        let mut retired: Vec<_> =
+            self.records.iter().filter(|(_, record)| is_done(record)).map(|(ix, _)| *ix).collect();
+        let room = self.max - self.max / 8;
+        let excess = (self.records.len() - retired.len()).saturating_sub(room);
+        if excess > 0 {
+            let mut gone: Vec<_> = self
+                .records
+                .iter()
+                .filter(|(_, record)| !is_done(record) && gone_for(record) >= KEEP_GONE_IN_NEED)
+                .map(|(ix, record)| (record.last_seen, *ix))
+                .collect();
+            gone.sort_unstable();
+            gone.truncate(excess);
+            *evicted += gone.len() as u64;
+            retired.extend(gone.into_iter().map(|(_, ix)| ix));
+        }
+        retired.sort_unstable();
+        retired.iter().for_each(|ix| self.remove(*ix));
+        retired
+    }
+
+    fn remove(&mut self, ix: WorkloadIx) {
+        let Some(record) = self.records.remove(&ix) else { return };
+        self.by_key.remove(&record.key);
+        if self.by_container_id.get(&record.container_id) == Some(&ix) {
+            self.by_container_id.remove(&record.container_id);
+        }
+    }
+
+    fn claim_name(&mut self, ix: WorkloadIx) {
+        let container_id = self.records[&ix].container_id.clone();
+        let Some(older) = self.by_container_id.insert(container_id, ix).filter(|older| *older != ix) else {
+            return;
+        };
+        let Some(older) = self.records.get_mut(&older) else { return };
+        older.naming = Naming::Replaced;
+        let restarts = older.restarts + u64::from(older.key.restarts());
+        if let Some(record) = self.records.get_mut(&ix) {
+            record.restarts += restarts;
+        }
+    }
+}
