@@ -153,6 +153,27 @@ fn a_range_of_ports_includes_its_ends() {
 }
 
 #[test]
+fn what_is_out_of_range_is_refused() {
+    let check = |flag: &str, bad: &[&str], good: &[&str]| {
+        for value in bad {
+            assert_eq!(given(&[flag, value]).problems().len(), 1, "{flag} {value}");
+        }
+        for value in good {
+            given(&[flag, value]).config();
+        }
+    };
+    check("--max-series-per-container", &["99", "1000001", "-1", "1e3"], &["100", "1000000"]);
+    check("--scrape-interval", &["999ms", "61m", "15"], &["1s", "1h"]);
+    check("--min-container-age", &["25h"], &["0s", "24h"]);
+    check("--shutdown-timeout", &["0s", "6m"], &["1s", "5m"]);
+    check("--ephemeral-port-range", &["0-1", "2-1", "1-65536", "1", ""], &["none", "1-65535", "7-7"]);
+    check("--listen", &[":80", "localhost:80", "1.2.3.4"], &["[::]:80", "127.0.0.1:0"]);
+    check("--cgroup-root", &["relative", ""], &["/anything"]);
+    check("--log-level", &["lou=d", "=="], &["error", "info,sonde_agent::push=trace"]);
+    check("--probe", &["tcp", "tcp=yes", "=on"], &["tcp=auto"]);
+}
+
+#[test]
 fn all_problems_are_reported_together() {
     let file = "lisen = '1'\nqueue_max_age = 5\ncontainer_allow = ['(']\nlog_level = true\n\
                 [[remote_write]]\nurl = 'http://a/w'\nuser = 'x'\n[probe]\nudp = 'on'";
@@ -210,5 +231,16 @@ fn every_default_is_valid_and_every_setting_is_read() {
 fn help_and_misuse_are_left_to_the_command_line() {
     for arguments in [&["--help"][..], &["--no-such-flag"], &["doctor", "--listen"], &["nonsense"]] {
         assert!(matches!(given(arguments).read(), Err(ConfigError::Usage(_))), "{arguments:?}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_is_too_strange(text in "\\PC{0,24}|[0-9a-z.:=\\-/\\[\\]]{0,24}", file in "[a-z_]{1,16} ?= ?\\PC{0,16}") {
+        for setting in &settings::SETTINGS {
+            // Judged or refused, never a panic.
+            let _ = given(&[&format!("--{}={text}", setting.name)]).read();
+        }
+        let _ = given(&[]).file(&file).read();
     }
 }

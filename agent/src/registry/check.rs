@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::model::UnixMillis;
     use crate::registry::catalog::{container, tcp};
-    use crate::registry::{Buckets, Histogram, Metric, Snapshot, SnapshotBuilder};
+    use crate::registry::{Buckets, Histogram, Metric, Scope, Snapshot, SnapshotBuilder};
 
     fn web() -> Arc<Labels> {
         Labels::new([("container_id", "/docker/web")])
@@ -207,11 +207,22 @@ mod tests {
         assert!(snapshot.families.iter().all(|family| !family.samples.is_empty()));
     }
 
+    /// Declares labels that belong to others.
+    static GREEDY: Metric = Metric {
+        name: "greedy",
+        kind: Kind::Gauge,
+        scope: Scope::Container,
+        help: "of a test",
+        labels: &["le", "container_id", "machine_id"],
+        source: "a test",
+    };
+
     #[test]
     fn labels_that_are_undeclared_reserved_or_given_twice_are_left_out() {
         let snapshot = build(|builder| {
-            for name in ["nobody_declared_this", "le", "container_id", "machine_id"] {
-                builder.number(&container::INFO, &web(), &Labels::new([(name, "x")]), 1.0);
+            builder.number(&container::INFO, &web(), &Labels::new([("nobody_declared_this", "x")]), 1.0);
+            for name in GREEDY.labels {
+                builder.number(&GREEDY, &web(), &Labels::new([(*name, "x")]), 1.0);
             }
             builder.number(&container::INFO, &Labels::new([("machine_id", "x")]), &Labels::empty(), 1.0);
             builder.number(&container::INFO, &web(), &Labels::new([("image", "nginx")]), 1.0);
