@@ -5,7 +5,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
@@ -26,7 +27,7 @@ pub fn run() -> Result<()> {
 }
 
 /// Builds the object. The file keeps its time stamp when its content is unchanged, so the agent is not rebuilt.
-pub fn ensure() -> Result<std::path::PathBuf> {
+pub fn ensure() -> Result<PathBuf> {
     let toolchain = Toolchain::ensure()?;
     let root = paths::root()?;
     let build = root.join("target/bpf/build");
@@ -42,7 +43,15 @@ pub fn ensure() -> Result<std::path::PathBuf> {
             .env("CARGO_ENCODED_RUSTFLAGS", rustflags(toolchain.linker(), &root)),
     )?;
     let object = paths::ebpf_object()?;
-    publish(&build.join(TARGET).join("release").join(BINARY), &object)?;
+    let stripped = build.join("sonde-ebpf.stripped.o");
+    // DWARF is six times the rest and no loader reads it; BTF is all that the kernel and the agent want.
+    progress::output(
+        Command::new(toolchain.objcopy())
+            .arg("--strip-debug")
+            .arg(build.join(TARGET).join("release").join(BINARY))
+            .arg(&stripped),
+    )?;
+    publish(&stripped, &object)?;
     Ok(object)
 }
 
@@ -55,7 +64,7 @@ fn rustflags(linker: &Path, root: &Path) -> OsString {
     // bpf-linker takes the maps' and functions' BTF from debug information.
     flags.extend(["-Cdebuginfo=2", "-Clink-arg=--btf"].map(OsString::from));
     flags.push(format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH).into());
-    let homes = ["CARGO_HOME", "HOME"].map(|name| std::env::var_os(name).map(std::path::PathBuf::from));
+    let homes = ["CARGO_HOME", "HOME"].map(|name| std::env::var_os(name).map(PathBuf::from));
     // rustc takes the last prefix that matches, so the most general comes first.
     for (prefix, name) in homes.iter().flatten().rev().map(|home| (home.as_path(), "~")).chain([(root, ".")])
     {

@@ -51,6 +51,11 @@ impl Toolchain {
         clean_cargo(&self.cargo, &self.rustc)
     }
 
+    /// LLVM's objcopy, which knows BPF; the one of binutils does not.
+    pub fn objcopy(&self) -> PathBuf {
+        Path::new(LLVM_PREFIX).join("bin/llvm-objcopy")
+    }
+
     /// The linker's path.
     pub fn linker(&self) -> &Path {
         &self.linker
