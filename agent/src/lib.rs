@@ -9,6 +9,7 @@ pub mod edges;
 pub mod enrich;
 pub mod kernel;
 pub mod model;
+pub mod node;
 pub mod probes;
 pub mod push;
 pub mod registry;
