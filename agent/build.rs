@@ -10,6 +10,9 @@ fn main() {
     println!("cargo:rerun-if-changed={}", object.display());
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it for build scripts"));
     if let Err(error) = fs::copy(&object, out.join("sonde-ebpf.o")) {
-        println!("cargo::error=the kernel object {} is missing ({error}): run `cargo xtask build-ebpf`", object.display());
+        println!(
+            "cargo::error=the kernel object {} is missing ({error}): run `cargo xtask build-ebpf`",
+            object.display()
+        );
     }
 }

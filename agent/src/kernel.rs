@@ -16,18 +16,15 @@ mod ring;
 mod stats;
 mod tracefs;
 
-use std::{
-    io,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
-    path::PathBuf,
-};
+use std::{io, os::fd::OwnedFd, path::PathBuf};
 
 use aya::{
     Ebpf,
     maps::{HashMap, MapData, PerCpuArray},
 };
 
-pub use feature::{Choice, FeatureStatus, FeatureId, Verdict};
+pub use feature::{Choice, FeatureId, FeatureStatus, Verdict};
+pub use ring::Wakeups;
 pub use stats::{LossCount, MapStats, ProgramStats};
 
 use self::ring::Ring;
@@ -99,9 +96,10 @@ impl Kernel {
         self.features.iter().any(|status| status.id == feature && status.verdict.is_ok())
     }
 
-    /// The event ring's descriptor: readable when it is half full.
-    pub fn ring_fd(&self) -> Option<RawFd> {
-        self.loaded.as_ref().map(|loaded| loaded.ring.as_raw_fd())
+    /// The event ring's wake-ups. Must be called inside a tokio runtime.
+    pub fn wakeups(&self) -> Option<Wakeups> {
+        let (_, fd) = self.loaded.as_ref()?.map_fds.iter().find(|(name, _)| name == "EVENTS")?;
+        Wakeups::new(fd.try_clone().ok()?).ok()
     }
 
     /// Hands waiting events to `handle`, at most `budget` of them; returns how many.
@@ -131,7 +129,9 @@ impl Kernel {
 
     /// Sockets that the kernel half tracks now. One system call each: for the sweep, not for a scrape.
     pub fn tracked_sockets(&self) -> Vec<u64> {
-        self.loaded.as_ref().map_or_else(Vec::new, |loaded| loaded.conns.keys().filter_map(Result::ok).collect())
+        self.loaded
+            .as_ref()
+            .map_or_else(Vec::new, |loaded| loaded.conns.keys().filter_map(Result::ok).collect())
     }
 
     /// Makes the kernel half forget a socket whose end was missed.
@@ -162,10 +162,13 @@ impl Kernel {
 impl Loaded {
     fn take(mut ebpf: Ebpf) -> Result<Self, String> {
         let map_fds = stats::map_fds(&ebpf);
-        let mut map = |name: &'static str| ebpf.take_map(name).ok_or(format!("map `{name}` is not in the object"));
+        let mut map =
+            |name: &'static str| ebpf.take_map(name).ok_or(format!("map `{name}` is not in the object"));
         let ring = Ring::new(map("EVENTS")?).map_err(|error| format!("map `EVENTS`: {error}"))?;
-        let conns = HashMap::try_from(map("CONN_BY_SOCK")?).map_err(|error| format!("map `CONN_BY_SOCK`: {error}"))?;
-        let losses = PerCpuArray::try_from(map("LOSSES")?).map_err(|error| format!("map `LOSSES`: {error}"))?;
+        let conns = HashMap::try_from(map("CONN_BY_SOCK")?)
+            .map_err(|error| format!("map `CONN_BY_SOCK`: {error}"))?;
+        let losses =
+            PerCpuArray::try_from(map("LOSSES")?).map_err(|error| format!("map `LOSSES`: {error}"))?;
         Ok(Self { ebpf, ring, conns, losses, iterator_buffer: Vec::new(), map_fds })
     }
 }

@@ -5,15 +5,22 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod doctor;
 pub mod edges;
 pub mod enrich;
+pub mod health;
 pub mod kernel;
 pub mod model;
 pub mod node;
+pub mod observer;
 pub mod probes;
 pub mod push;
 pub mod registry;
 pub mod resources;
+mod run;
 pub mod serve;
 pub mod shutdown;
 pub mod state;
+pub mod telemetry;
+
+pub use run::{kernel_options, run};

@@ -98,13 +98,17 @@ fn refusal(error: &ProgramError) -> Refusal {
         ProgramError::LoadError { io_error, verifier_log } => ("load", io_error, verifier_log.to_string()),
         ProgramError::SyscallError(error) => (error.call, &error.io_error, String::new()),
         // No such hook in the kernel's types, no such tracepoint.
-        ProgramError::Btf(_) | ProgramError::TracePointError(_) => return Refusal::Unsupported(explain(error)),
+        ProgramError::Btf(_) | ProgramError::TracePointError(_) => {
+            return Refusal::Unsupported(explain(error));
+        }
         other => return Refusal::Broken(explain(other)),
     };
     if io_error.kind() == io::ErrorKind::PermissionDenied && log.trim().is_empty() {
         let missing = capabilities::missing_for_tracing();
         let why = match missing.is_empty() {
-            true => "the kernel does not allow this kind of program (lockdown or a security module)".to_owned(),
+            true => {
+                "the kernel does not allow this kind of program (lockdown or a security module)".to_owned()
+            }
             false => format!("missing {}", missing.join(" and ")),
         };
         return Refusal::Broken(format!("{call}: {io_error}: {why}"));

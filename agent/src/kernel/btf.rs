@@ -183,7 +183,9 @@ impl<'a> Btf<'a> {
         for _ in 0..32 {
             let ty = self.ty(id)?;
             match ty.kind {
-                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => id = ty.size_or_type,
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = ty.size_or_type
+                }
                 _ => return Ok(id),
             }
         }

@@ -32,7 +32,8 @@ pub enum Choice {
 
 impl FeatureId {
     /// All features, in the order they are loaded and shown.
-    pub const ALL: [Self; 4] = [Self::TcpLifecycle, Self::TcpSockets, Self::ProcessTasks, Self::CgroupDirectories];
+    pub const ALL: [Self; 4] =
+        [Self::TcpLifecycle, Self::TcpSockets, Self::ProcessTasks, Self::CgroupDirectories];
 
     /// The probe that configuration names, and the feature's own name within it.
     pub const fn names(self) -> (&'static str, &'static str) {
@@ -53,9 +54,10 @@ impl FeatureId {
             ],
             Self::TcpSockets => &[Choice::Iterator("tcp_iter", "task_file")],
             Self::ProcessTasks => &[Choice::Iterator("task_iter", "task")],
-            Self::CgroupDirectories => {
-                &[Choice::BtfTracepoints(&[("cgroup_mkdir", "cgroup_mkdir"), ("cgroup_rmdir", "cgroup_rmdir")])]
-            }
+            Self::CgroupDirectories => &[Choice::BtfTracepoints(&[
+                ("cgroup_mkdir", "cgroup_mkdir"),
+                ("cgroup_rmdir", "cgroup_rmdir"),
+            ])],
         }
     }
 

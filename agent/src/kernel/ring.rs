@@ -1,9 +1,11 @@
 //! The event ring: drained by a timer, or when the kernel half says that it is half full.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::os::fd::OwnedFd;
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use sonde_abi::budget::EVENTS_BYTES;
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// Bytes of a record's header in the ring, `BPF_RINGBUF_HDR_SZ`.
 const RECORD_HEADER: usize = 8;
@@ -40,8 +42,25 @@ impl Ring {
     }
 }
 
-impl AsRawFd for Ring {
-    fn as_raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+/// Tells when the kernel half woke its reader because the ring is half full.
+pub struct Wakeups(AsyncFd<OwnedFd>);
+
+impl Wakeups {
+    /// Registers a descriptor of the ring with the runtime's reactor. It is edge-triggered, which is what makes a ring
+    /// that always holds something wake nobody.
+    pub(super) fn new(ring: OwnedFd) -> io::Result<Self> {
+        // SAFETY: `OwnedFd` always returns the same descriptor and keeps it open until it is dropped, after the
+        // registration.
+        let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        registered.map(Self).map_err(io::Error::from)
+    }
+
+    /// Waits for the next wake-up.
+    ///
+    /// # Errors
+    ///
+    /// The runtime is shutting down.
+    pub async fn half_full(&self) -> io::Result<()> {
+        self.0.readable().await.map(|mut guard| guard.clear_ready())
     }
 }

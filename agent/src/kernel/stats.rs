@@ -85,7 +85,8 @@ pub fn programs(ebpf: &Ebpf) -> Vec<ProgramStats> {
 /// Descriptors of the object's maps, to ask about them later.
 pub fn map_fds(ebpf: &Ebpf) -> Vec<(String, OwnedFd)> {
     let fd = |(name, map): (&str, &Map)| {
-        let (Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::RingBuf(data)) = map else {
+        let (Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::RingBuf(data)) = map
+        else {
             return None;
         };
         Some((name.to_owned(), data.fd().as_fd().try_clone_to_owned().ok()?))
@@ -100,7 +101,11 @@ pub fn map(name: &str, fd: &OwnedFd) -> MapStats {
         let line = fdinfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         line.trim().parse::<u64>().ok()
     };
-    MapStats { name: name.to_owned(), max_entries: field("max_entries").unwrap_or(0) as u32, bytes: field("memlock") }
+    MapStats {
+        name: name.to_owned(),
+        max_entries: field("max_entries").unwrap_or(0) as u32,
+        bytes: field("memlock"),
+    }
 }
 
 /// All loss counters.

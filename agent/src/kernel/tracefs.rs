@@ -39,7 +39,8 @@ fn parse(format: &str) -> Result<Vec<(&'static str, u32)>, String> {
     FIELDS
         .iter()
         .map(|(field, global)| {
-            let offset = offset(field).ok_or_else(|| format!("sock:inet_sock_set_state has no field `{field}`"))?;
+            let offset =
+                offset(field).ok_or_else(|| format!("sock:inet_sock_set_state has no field `{field}`"))?;
             Ok((*global, offset))
         })
         .collect()

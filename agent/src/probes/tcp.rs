@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use sonde_abi::{DecodeError, record, tcp::*};
 
-use crate::model::{BootNanos, CgroupId, Counters, HostPid, NetnsId, Origin, Role, SocketId, SocketKind, TcpSocket};
+use crate::model::{
+    BootNanos, CgroupId, Counters, HostPid, NetnsId, Origin, Role, SocketId, SocketKind, TcpSocket,
+};
 
 /// Decodes an event or an iterator's row.
 ///
@@ -111,7 +113,10 @@ mod tests {
         let mut bytes = [0; 16];
         bytes[10..].copy_from_slice(&[0xff, 0xff, 10, 1, 2, 3]);
         assert_eq!(endpoint(AF_INET6, bytes, 80), "10.1.2.3:80".parse().unwrap());
-        assert_eq!(endpoint(AF_INET6, [0xfd; 16], 80).to_string(), "[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:80");
+        assert_eq!(
+            endpoint(AF_INET6, [0xfd; 16], 80).to_string(),
+            "[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:80"
+        );
     }
 
     #[test]

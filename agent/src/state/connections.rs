@@ -132,14 +132,22 @@ impl Connections {
     /// Drops idle flows and those of workloads that are gone.
     pub fn collect_garbage(&mut self, idle_since: BootNanos, retired: &[WorkloadIx]) {
         self.flows.drop_idle(idle_since);
+        if retired.is_empty() {
+            return;
+        }
         retired.iter().for_each(|workload| self.flows.drop_workload(*workload));
+        // A socket that outlived its processes must not bring back a workload whose number will be given anew.
+        for connection in self.open.values_mut() {
+            connection.flow = connection.flow.filter(|key| !retired.contains(&key.workload));
+        }
     }
 
     /// Drops connections that the kernel half no longer tracks and no pass has seen since `before`; returns the sockets
     /// that the kernel half tracks but nothing here knows.
     pub fn sweep(&mut self, tracked: &[u64], before: BootNanos) -> Vec<u64> {
         let tracked: HashSet<u64> = tracked.iter().copied().collect();
-        let lost = |id: &SocketId, connection: &Connection| connection.seen < before && !tracked.contains(&id.sock);
+        let lost =
+            |id: &SocketId, connection: &Connection| connection.seen < before && !tracked.contains(&id.sock);
         let gone: Vec<SocketId> =
             self.open.iter().filter(|(id, connection)| lost(id, connection)).map(|(id, _)| *id).collect();
         for id in gone {
@@ -302,7 +310,8 @@ impl Connections {
     }
 
     fn flow_key(&mut self, workload: WorkloadIx, direction: Direction, address: SocketAddr) -> FlowKey {
-        let ephemeral = |port: u16| self.limits.ephemeral_ports.as_ref().is_some_and(|range| range.contains(&port));
+        let ephemeral =
+            |port: u16| self.limits.ephemeral_ports.as_ref().is_some_and(|range| range.contains(&port));
         let folded = ephemeral(address.port());
         let peer = if folded { Peer::Overflow } else { Peer::direct(address) };
         self.flows.admit(FlowKey { workload, direction, peer })

@@ -120,6 +120,11 @@ impl Flows {
         self.flows.iter()
     }
 
+    /// Whether there is such a flow.
+    pub fn contains(&self, key: &FlowKey) -> bool {
+        self.flows.contains_key(key)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.flows.len()

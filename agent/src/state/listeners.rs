@@ -109,7 +109,9 @@ mod tests {
         listeners.insert(1, listener("0.0.0.0:80", 0));
         listeners.insert(2, listener("10.0.0.1:80", 0));
         let found = |listeners: &Listeners, netns, local: &str| {
-            listeners.find(NetnsId(netns), local.parse().unwrap()).map(|listener| listener.address.to_string())
+            listeners
+                .find(NetnsId(netns), local.parse().unwrap())
+                .map(|listener| listener.address.to_string())
         };
         assert_eq!(found(&listeners, 1, "10.0.0.1:80").as_deref(), Some("10.0.0.1:80"));
         assert_eq!(found(&listeners, 1, "10.0.0.2:80").as_deref(), Some("0.0.0.0:80"));

@@ -59,7 +59,11 @@ fn sample() -> Vec<u8> {
     writer.structure("", false, &[("hidden", 1, 64)]);
     let alias = writer.name("inner_t");
     writer.words(&[alias, kind::TYPEDEF << 24, 2]);
-    writer.structure("outer", true, &[("first", 4, 0), ("", 3, 128), ("bit", 1, 3 << 24 | 260), ("last", 1, 320)]);
+    writer.structure(
+        "outer",
+        true,
+        &[("first", 4, 0), ("", 3, 128), ("bit", 1, 3 << 24 | 260), ("last", 1, 320)],
+    );
     let (name, red, green) = (writer.name("colour"), writer.name("red"), writer.name("green"));
     writer.words(&[name, kind::ENUM << 24 | 2, 4, red, 7, green, 9]);
     writer.blob()
@@ -96,7 +100,8 @@ fn every_cut_and_every_flipped_byte_is_an_error_or_an_answer_but_never_a_panic()
         for flip in [0x01, 0x80, 0xff] {
             let mut damaged = blob.clone();
             damaged[at] ^= flip;
-            let _ = Btf::parse(&damaged).map(|btf| (btf.offset("outer", "first.y"), btf.enumerator("colour", "red")));
+            let _ = Btf::parse(&damaged)
+                .map(|btf| (btf.offset("outer", "first.y"), btf.enumerator("colour", "red")));
         }
     }
     assert!(matches!(Btf::parse(b"hello, world"), Err(BtfError::Magic { .. })));

@@ -87,6 +87,15 @@ super::catalog! {
     WORKLOADS: Gauge "sonde_agent_workloads" ["kind"]
         "Containers, services and host executables known to the agent",
         from "the table of workloads";
+    PASS_FAILURES_TOTAL: Counter "sonde_agent_pass_failures_total" ["pass"]
+        "Passes over the open sockets or the processes that failed",
+        from "the event loop";
+    NAMING_LOSSES_TOTAL: Counter "sonde_agent_naming_losses_total" ["reason"]
+        "Things that could not be named or had to be left out of the tables that give names",
+        from "the tables of cgroups and workloads";
+    CGROUP_SCANS_TOTAL: Counter "sonde_agent_cgroup_scans_total" []
+        "Walks over the cgroup mounts",
+        from "the table of cgroups";
     INSPECTIONS_TOTAL: Counter "sonde_agent_inspections_total" ["runtime", "result"]
         "Questions to a container runtime about a container",
         from "the runtime's client";

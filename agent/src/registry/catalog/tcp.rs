@@ -31,6 +31,9 @@ super::catalog! {
     BYTES_RECEIVED_TOTAL: Counter "container_net_tcp_bytes_received_total" ["destination", "actual_destination"]
         "Payload bytes received on outbound TCP connections",
         from "tcp_sock.bytes_received at every snapshot and at destroy, without the FIN";
+    LATENCY_SECONDS: Gauge "container_net_latency_seconds" ["destination_ip"]
+        "Round-trip time between the container and a remote address",
+        from "tcp_sock.srtt_us: the smallest among the open outbound connections to the address";
     INBOUND_CONNECTIONS_TOTAL: Counter "container_net_tcp_inbound_connections_total" ["listen_addr"]
         "TCP connections that the container's listeners took",
         from "tp_btf/inet_sock_set_state, SYN_RECV to ESTABLISHED";

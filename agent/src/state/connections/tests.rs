@@ -33,8 +33,17 @@ fn with(counted: (u64, u64), socket: TcpSocket) -> TcpSocket {
 }
 
 fn listener(sock: u64, address: &str, at: u64) -> TcpSocket {
-    let origin = Origin { pid: HostPid(7), v2: crate::model::CgroupId(0), v1: crate::model::CgroupId(0), comm: "".into() };
-    TcpSocket { local: address.parse().unwrap(), origin: Some(origin), ..socket(SocketKind::Listening, sock, at) }
+    let origin = Origin {
+        pid: HostPid(7),
+        v2: crate::model::CgroupId(0),
+        v1: crate::model::CgroupId(0),
+        comm: "".into(),
+    };
+    TcpSocket {
+        local: address.parse().unwrap(),
+        origin: Some(origin),
+        ..socket(SocketKind::Listening, sock, at)
+    }
 }
 
 /// Established, failed, active, bytes sent and received of the only flow of a workload.
@@ -86,7 +95,9 @@ fn an_old_connection_begins_at_a_baseline_and_takes_its_direction_from_the_liste
     tables.handle(listener(9, "0.0.0.0:8080", 10), Some(SERVER));
     tables.finish_pass(BootNanos(10));
     assert_eq!(only(&tables, CLIENT), (0, 0, 1, 0, 0), "totals do not jump");
-    assert!(tables.flows().iter().any(|(key, _)| key.workload == SERVER && key.direction == Direction::Inbound));
+    assert!(
+        tables.flows().iter().any(|(key, _)| key.workload == SERVER && key.direction == Direction::Inbound)
+    );
     tables.handle(with((1500, 2000), old(1, SocketKind::Open)), Some(CLIENT));
     tables.handle(with((1600, 2100), old(1, SocketKind::Closed)), Some(CLIENT));
     assert_eq!(only(&tables, CLIENT), (0, 0, 0, 600, 100));

@@ -1,0 +1,71 @@
+//! `sonde-agent doctor`: tries every feature on this machine and says what works, what does not, and why.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::health::missing_capabilities;
+use crate::kernel::{Kernel, capabilities};
+
+/// What was found.
+pub struct Report {
+    kernel: Kernel,
+}
+
+impl Report {
+    /// Loads and attaches everything once; dropping the report detaches it again.
+    pub fn make(config: &Config) -> Self {
+        Self { kernel: Kernel::open(&crate::kernel_options(config)) }
+    }
+
+    /// Whether every feature that is not turned off works.
+    pub fn is_healthy(&self) -> bool {
+        self.kernel.features().iter().all(|feature| matches!(feature.verdict.name(), "ok" | "disabled"))
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "kernel": kernel_release(),
+            "probes": self.kernel.features(),
+            "program_statistics": self.kernel.stats_verdict(),
+            "programs": self.kernel.programs(),
+            "maps": self.kernel.maps(),
+            "missing_capabilities": missing_capabilities(),
+        })
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut text = format!("sonde-agent {} on Linux {}\n\n", env!("CARGO_PKG_VERSION"), kernel_release());
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{:<22} {:<12} DETAIL", "FEATURE", "VERDICT");
+        for feature in self.kernel.features() {
+            let _ = writeln!(
+                text,
+                "{:<22} {:<12} {}",
+                feature.name,
+                feature.verdict.name(),
+                feature.verdict.detail()
+            );
+            if let Some(without) = feature.without {
+                let _ = writeln!(text, "{:<35} without it {without}", "");
+            }
+        }
+        let stats = self.kernel.stats_verdict();
+        let _ = writeln!(text, "{:<22} {:<12} {}", "program statistics", stats.name(), stats.detail());
+        text.push_str("\nCAPABILITY             HELD  FOR\n");
+        let missing = capabilities::missing();
+        for needed in capabilities::NEEDED {
+            let held = if missing.iter().any(|other| other.bit == needed.bit) { "no" } else { "yes" };
+            let _ = writeln!(text, "{:<22} {held:<5} {}", needed.name, needed.why);
+        }
+        text
+    }
+}
+
+fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}

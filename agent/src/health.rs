@@ -1,0 +1,121 @@
+//! How the agent is: what the event loop last said of itself, for `/healthz`, `/readyz` and `/status`.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::enrich::{self, docker};
+use crate::kernel::{Kernel, capabilities};
+use crate::serve::Health;
+use crate::state::Connections;
+
+/// A loop that has not come by for this long hangs: ten times the longest pass ever measured, and more.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
+
+/// Written by the event loop, read by the HTTP server.
+#[derive(Debug)]
+pub struct Board {
+    started: Instant,
+    /// Milliseconds after `started` at which the loop last came by.
+    beat: AtomicU64,
+    ready: AtomicBool,
+    /// Held for a replacement or a copy, never over an await.
+    status: Mutex<Value>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            beat: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
+            status: Mutex::new(Value::Null),
+        }
+    }
+}
+
+impl Board {
+    /// The loop is alive.
+    pub fn beat(&self) {
+        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.beat.store(millis, Ordering::Relaxed);
+    }
+
+    /// The loop has looked at everything.
+    pub fn publish(
+        &self,
+        kernel: &Kernel,
+        tables: &Connections,
+        workloads: &enrich::Stats,
+        docker: docker::Status,
+        push: Value,
+    ) {
+        let status = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": self.started.elapsed().as_secs(),
+            "probes": kernel.features(),
+            "program_statistics": kernel.stats_verdict(),
+            "programs": kernel.programs(),
+            "maps": kernel.maps(),
+            "missing_capabilities": missing_capabilities(),
+            "connections": {
+                "open": tables.len(),
+                "flows": tables.flows().len(),
+                "listeners": tables.listeners().len(),
+            },
+            "workloads": {
+                "containers": workloads.containers,
+                "services": workloads.services,
+                "executables": workloads.executables,
+                "unnamed": workloads.inspections_pending,
+            },
+            "runtimes": { "docker": runtime(docker) },
+            "push": push,
+        });
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        self.ready.store(true, Ordering::Release);
+        self.beat();
+    }
+}
+
+/// Names and purposes of the capabilities that the process lacks.
+pub fn missing_capabilities() -> Vec<Value> {
+    capabilities::missing()
+        .iter()
+        .map(|missing| json!({ "name": missing.name, "why": missing.why }))
+        .collect()
+}
+
+fn runtime(status: docker::Status) -> Value {
+    match status {
+        docker::Status::Unused => json!({ "state": "unused" }),
+        docker::Status::Connected => json!({ "state": "connected" }),
+        docker::Status::Unreachable(reason) => json!({ "state": "unreachable", "reason": reason }),
+    }
+}
+
+impl Health for Board {
+    fn alive(&self) -> Result<(), String> {
+        let silent =
+            self.started.elapsed().saturating_sub(Duration::from_millis(self.beat.load(Ordering::Relaxed)));
+        if silent < HANGS_AFTER {
+            Ok(())
+        } else {
+            Err(format!("the event loop is silent for {} s", silent.as_secs()))
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.ready.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err("the first pass is not finished".to_owned())
+        }
+    }
+
+    fn status(&self) -> Value {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

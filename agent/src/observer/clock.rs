@@ -1,0 +1,19 @@
+//! The clocks, read here and nowhere below.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::model::{BootNanos, UnixMillis};
+
+/// Now, on the kernel half's clock.
+pub fn boot() -> BootNanos {
+    let now = clock_gettime(ClockId::Monotonic);
+    BootNanos(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
+}
+
+/// Now, on the wall clock. A clock before 1970 counts as 1970.
+pub fn unix() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,265 @@
+//! What the event loop does, without the waiting.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{clock, latency::Latency, series::SeriesLabels, traffic};
+use crate::edges::EdgeStats;
+use crate::enrich::docker::Inspector;
+use crate::enrich::{Hierarchy, Workloads};
+use crate::health::Board;
+use crate::kernel::{FeatureId, Kernel, Wakeups};
+use crate::model::{BootNanos, TcpSocket, UnixMillis};
+use crate::node::{self, NodeIdentity, NodeReader};
+use crate::probes::{self, Event, cgroup::CgroupEvent, process::Gather};
+use crate::registry::{Labels, Rejections, Snapshot, SnapshotBuilder};
+use crate::state::Connections;
+use crate::telemetry::Telemetry;
+
+/// Events taken before anything else gets its turn.
+const DRAIN_BUDGET: usize = 20_000;
+/// A flow without open connections is dropped after this long without an event; Coroot's time.
+const FLOW_IDLE: Duration = Duration::from_secs(600);
+/// How long the two halves may disagree about a connection before it counts as lost: longer than any handshake or
+/// lingering close.
+const DISAGREEMENT: Duration = Duration::from_secs(900);
+
+/// Everything the loop owns or shares.
+pub struct Parts {
+    /// The kernel half.
+    pub kernel: Kernel,
+    /// Connections and flows.
+    pub connections: Connections,
+    /// Containers, services, executables.
+    pub workloads: Workloads,
+    /// The task that asks Docker.
+    pub inspector: Inspector,
+    /// The machine.
+    pub identity: NodeIdentity,
+    /// The machine's numbers.
+    pub node: NodeReader,
+    /// What `/status` and the health pages show.
+    pub board: Arc<Board>,
+    /// What the HTTP server and the push path count.
+    pub edges: EdgeStats,
+    /// Labels that every series carries.
+    pub common: Arc<Labels>,
+    /// The host's procfs.
+    pub proc_root: PathBuf,
+}
+
+/// The loop's state.
+pub struct Core {
+    parts: Parts,
+    telemetry: Telemetry,
+    series: SeriesLabels,
+    latency: Latency,
+    rejections: Rejections,
+    last: Option<(Instant, Arc<Snapshot>)>,
+    last_at: UnixMillis,
+    /// Sockets that only the kernel half knows, and since when.
+    suspects: HashMap<u64, BootNanos>,
+}
+
+impl Core {
+    /// Takes the first look at everything, so that what is open now is a baseline.
+    pub fn new(parts: Parts) -> Self {
+        let mut core = Self {
+            telemetry: Telemetry::new(clock::unix()),
+            series: SeriesLabels::default(),
+            latency: Latency::default(),
+            rejections: Rejections::default(),
+            last: None,
+            last_at: UnixMillis::default(),
+            suspects: HashMap::new(),
+            parts,
+        };
+        core.observe();
+        core.publish();
+        core
+    }
+
+    /// The ring's wake-ups.
+    pub fn wakeups(&self) -> Option<Wakeups> {
+        self.parts.kernel.wakeups()
+    }
+
+    /// The regular visit: events, answers of runtimes, questions to them.
+    pub fn tick(&mut self) {
+        self.drain();
+        self.talk_to_runtimes();
+        self.parts.board.beat();
+    }
+
+    /// Takes events until the ring is empty or the budget used up.
+    pub fn drain(&mut self) {
+        let now = clock::boot();
+        let Self { parts, telemetry, .. } = self;
+        let Parts { kernel, connections, workloads, .. } = parts;
+        kernel.drain(DRAIN_BUDGET, |bytes| match probes::decode(bytes) {
+            Ok(Event::Tcp(socket)) => {
+                telemetry.count_event(socket.kind.as_str());
+                handle_socket(connections, workloads, socket, now);
+            }
+            Ok(Event::Cgroup(event)) => {
+                telemetry.count_event(if event.created { "cgroup_created" } else { "cgroup_removed" });
+                handle_cgroup(workloads, &event);
+            }
+            Err(error) => telemetry.count_decode_error(error),
+        });
+    }
+
+    /// A snapshot not older than `max_age`.
+    pub fn snapshot(&mut self, max_age: Duration) -> Arc<Snapshot> {
+        if let Some((taken, snapshot)) = &self.last
+            && taken.elapsed() <= max_age
+        {
+            return snapshot.clone();
+        }
+        let start = Instant::now();
+        self.observe();
+        let snapshot = Arc::new(self.build());
+        self.telemetry.snapshot_duration(start.elapsed());
+        self.publish();
+        self.last = Some((start, snapshot.clone()));
+        snapshot
+    }
+
+    /// Forgets what is over: idle flows, workloads that are gone, connections whose end was missed.
+    pub fn sweep(&mut self) {
+        let now = clock::boot();
+        let retired = self.parts.workloads.retired(now);
+        self.parts.connections.collect_garbage(before(now, FLOW_IDLE), &retired);
+        self.series.retain(self.parts.connections.flows());
+        let tracked = self.parts.kernel.tracked_sockets();
+        self.telemetry.tracked_connections(tracked.len());
+        let unknown = self.parts.connections.sweep(&tracked, before(now, DISAGREEMENT));
+        self.suspects.retain(|sock, _| unknown.contains(sock));
+        for sock in unknown {
+            let since = *self.suspects.entry(sock).or_insert(now);
+            if since < before(now, DISAGREEMENT) {
+                self.parts.kernel.forget_socket(sock);
+                self.suspects.remove(&sock);
+            }
+        }
+    }
+
+    /// Reads every source once. Events first and last: a connection that opens or closes during the pass is then told
+    /// by both sources, and the tables make one of it.
+    fn observe(&mut self) {
+        self.drain();
+        self.talk_to_runtimes();
+        self.pass_tasks();
+        self.pass_sockets();
+        self.drain();
+    }
+
+    fn pass_tasks(&mut self) {
+        let now = clock::boot();
+        let Parts { kernel, workloads, .. } = &mut self.parts;
+        let mut gather = Gather::default();
+        let telemetry = &mut self.telemetry;
+        let walked = kernel.tasks(|row| {
+            if let Err(error) = gather.push(row) {
+                telemetry.count_decode_error(error);
+            }
+        });
+        let tasks = match walked {
+            Ok(()) => Ok(gather.finish()),
+            // Without the iterator, /proc tells the same for more time.
+            Err(_) => workloads.walk_processes(),
+        };
+        match tasks {
+            Ok(tasks) => workloads.observe_tasks(&tasks, now),
+            Err(error) => telemetry.count_pass_failure("tasks", &error),
+        }
+    }
+
+    fn pass_sockets(&mut self) {
+        let begin = clock::boot();
+        let Self { parts, telemetry, latency, .. } = self;
+        let Parts { kernel, connections, workloads, .. } = parts;
+        if !kernel.has(FeatureId::TcpSockets) {
+            return;
+        }
+        latency.begin_pass();
+        let walked = kernel.sockets(|row| match probes::tcp::decode(row) {
+            Ok(socket) => {
+                let owner = handle_socket(connections, workloads, socket.clone(), begin);
+                latency.observe(owner, &socket);
+            }
+            Err(error) => telemetry.count_decode_error(error),
+        });
+        match walked {
+            Ok(()) => connections.finish_pass(begin),
+            Err(error) => telemetry.count_pass_failure("sockets", &error),
+        }
+    }
+
+    fn talk_to_runtimes(&mut self) {
+        let now = clock::boot();
+        let Parts { inspector, workloads, .. } = &mut self.parts;
+        while let Some((container, answer)) = inspector.try_answer() {
+            workloads.handle_inspected(container, answer, now);
+        }
+        while let Some(container) = workloads.next_inspection() {
+            if let Err(container) = inspector.ask(container) {
+                workloads.handle_inspected(container, Err(crate::enrich::InspectError::Busy), now);
+                break;
+            }
+        }
+    }
+
+    fn build(&mut self) -> Snapshot {
+        let now = clock::boot();
+        let mut builder = SnapshotBuilder::after(std::mem::take(&mut self.rejections));
+        let parts = &mut self.parts;
+        node::emit(&mut builder, &parts.identity, &parts.node.read());
+        parts.workloads.collect(&mut builder, now);
+        let view = traffic::View { workloads: &parts.workloads, proc_root: &parts.proc_root, now };
+        view.collect(&parts.connections, &mut self.series, &mut builder);
+        self.latency.collect(&parts.workloads, &mut builder, now);
+        parts.edges.collect(&mut builder);
+        self.telemetry.collect_kernel(&mut parts.kernel, &mut builder);
+        self.telemetry.collect_tables(&parts.connections, &parts.workloads.stats(), &mut builder);
+        self.telemetry.collect(&mut builder);
+        // Two snapshots never share a timestamp: a target would refuse the second one's samples.
+        self.last_at = clock::unix().max(UnixMillis(self.last_at.0 + 1));
+        let snapshot = builder.build(self.last_at, parts.common.clone());
+        self.rejections = snapshot.rejections.clone();
+        snapshot
+    }
+
+    fn publish(&self) {
+        let Parts { kernel, connections, workloads, inspector, board, edges, .. } = &self.parts;
+        board.publish(kernel, connections, &workloads.stats(), inspector.status(), edges.status());
+    }
+}
+
+fn before(now: BootNanos, duration: Duration) -> BootNanos {
+    BootNanos(now.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+/// Finds the socket's owner and hands both to the tables.
+fn handle_socket(
+    connections: &mut Connections,
+    workloads: &mut Workloads,
+    socket: TcpSocket,
+    now: BootNanos,
+) -> Option<crate::model::WorkloadIx> {
+    let owner = socket.origin.as_ref().map(|origin| workloads.resolve(origin, now));
+    connections.handle(socket, owner);
+    owner
+}
+
+fn handle_cgroup(workloads: &mut Workloads, event: &CgroupEvent) {
+    let hierarchy = if event.v1 { Hierarchy::V1 } else { Hierarchy::V2 };
+    match (event.created, &event.path) {
+        (true, Some(path)) => workloads.handle_cgroup_created(hierarchy, event.id, path),
+        // The next rescan will find it.
+        (true, None) => {}
+        (false, _) => workloads.handle_cgroup_removed(hierarchy, event.id),
+    }
+}

@@ -1,0 +1,48 @@
+//! Round-trip times: what the kernel's own estimate says of the open connections, per workload and remote address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::enrich::Workloads;
+use crate::model::{BootNanos, Role, SocketKind, TcpSocket, WorkloadIx};
+use crate::registry::catalog::tcp as catalog;
+use crate::registry::{Labels, SnapshotBuilder};
+
+/// The smallest smoothed round-trip time among a workload's open outbound connections to an address: the others wait
+/// for the application as much as for the network.
+#[derive(Debug, Default)]
+pub struct Latency {
+    srtt_us: HashMap<(WorkloadIx, IpAddr), u32>,
+    labels: HashMap<IpAddr, Arc<Labels>>,
+}
+
+impl Latency {
+    /// Forgets the pass before.
+    pub fn begin_pass(&mut self) {
+        self.srtt_us.clear();
+    }
+
+    /// Takes a row of the pass.
+    pub fn observe(&mut self, owner: Option<WorkloadIx>, socket: &TcpSocket) {
+        let (Some(owner), Some(srtt)) = (owner, socket.srtt_us) else { return };
+        if socket.kind == SocketKind::Open && socket.role == Role::Outbound {
+            let slot = self.srtt_us.entry((owner, socket.remote.ip())).or_insert(srtt);
+            *slot = srtt.min(*slot);
+        }
+    }
+
+    /// Adds the series.
+    pub fn collect(&mut self, workloads: &Workloads, builder: &mut SnapshotBuilder, now: BootNanos) {
+        let srtt_us = &self.srtt_us;
+        self.labels.retain(|ip, _| srtt_us.keys().any(|(_, other)| other == ip));
+        for ((workload, ip), srtt) in srtt_us {
+            if workloads.is_exported(*workload, now) {
+                let labels = self.labels.entry(*ip);
+                let own = labels.or_insert_with(|| Labels::new([("destination_ip", ip.to_string())]));
+                let seconds = f64::from(*srtt) / 1e6;
+                builder.number(&catalog::LATENCY_SECONDS, workloads.labels(*workload), own, seconds);
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! From settings to a running agent, and back.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use futures_util::FutureExt as _;
+use sonde_abi::budget::CONNS_MAX;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Probe, Switch};
+use crate::edges::Edges;
+use crate::enrich::{Settings, Workloads, docker};
+use crate::health::Board;
+use crate::kernel::{FeatureId, FeatureStatus, Kernel, Options};
+use crate::node::{NodeIdentity, NodeReader};
+use crate::observer::{self, Parts};
+use crate::registry::Labels;
+use crate::resources::{CgroupMounts, Controller};
+use crate::state::{Connections, Limits};
+
+/// Runs the agent until `stop` is cancelled, then ends it in order: programs see no more events, the ring is taken
+/// empty, a last snapshot is pushed and durable, targets get the rest of the deadline.
+///
+/// # Errors
+///
+/// The listener or the durable queue cannot be opened, a probe that configuration demands does not work, or a task
+/// ended that should not.
+pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut edges = Edges::open(&config).await?;
+    let kernel = Kernel::open(&kernel_options(&config));
+    announce(kernel.features());
+    demand(&config, kernel.features())?;
+
+    let detach = CancellationToken::new();
+    let (inspector, docker) = docker::spawn(&config.proc_root, detach.clone());
+    let board = Arc::new(Board::default());
+    let identity = NodeIdentity::read(&config.proc_root);
+    let (observer, handle) = observer::new(Parts {
+        kernel,
+        connections: Connections::new(limits(&config)),
+        workloads: Workloads::new(workload_settings(&config)),
+        inspector,
+        node: NodeReader::new(&config.proc_root),
+        board: board.clone(),
+        edges: edges.stats(),
+        common: common_labels(&identity),
+        identity,
+        proc_root: config.proc_root.clone(),
+    });
+    if let Some(address) = edges.address() {
+        tracing::info!(%address, "serving /metrics");
+    }
+
+    // The observer goes on until the edges have taken their last snapshot. When it ends before, the edges end with
+    // it: whoever asks it then gets an error, and the process a chance to be restarted.
+    let observing = tokio::spawn(observer.run(detach.clone()).inspect({
+        let stop = stop.clone();
+        move |()| stop.cancel()
+    }));
+    let deadline = edges.run(handle.clone(), board, &stop).await?;
+    let early = observing.is_finished();
+    detach.cancel();
+    drop(handle);
+    let observed = deadline.phase("detach every program", observing).await;
+    deadline.phase("leave the container runtime", docker).await;
+    edges.close(deadline).await;
+    match observed {
+        Some(Err(error)) => Err(error).context("the event loop failed"),
+        _ if early => bail!("the event loop ended by itself"),
+        _ => Ok(()),
+    }
+}
+
+/// What the loader needs to know of the settings.
+pub fn kernel_options(config: &Config) -> Options {
+    let off = |id: &FeatureId| {
+        let (probe, _) = id.names();
+        Probe::named(probe).is_some_and(|probe| config.probes.get(probe) == Switch::Off)
+    };
+    let mounts = CgroupMounts::discover(&config.proc_root, &config.cgroup_root);
+    Options {
+        btf: config.btf.clone(),
+        cgroup_v1: mounts.v1(Controller::Memory).is_some(),
+        disabled: FeatureId::ALL.into_iter().filter(off).collect(),
+        without_btf_programs: false,
+    }
+}
+
+/// One line per feature, so that a log alone answers what this agent sees.
+fn announce(features: &[FeatureStatus]) {
+    for feature in features {
+        let (name, verdict, detail) = (&feature.name, feature.verdict.name(), feature.verdict.detail());
+        match feature.without {
+            None => tracing::info!(%name, verdict, %detail, "probe"),
+            Some(without) => tracing::warn!(%name, verdict, %detail, %without, "probe"),
+        }
+    }
+}
+
+/// A probe that is `on` must work; one that is `auto` may be missing.
+fn demand(config: &Config, features: &[FeatureStatus]) -> anyhow::Result<()> {
+    for feature in features.iter().filter(|feature| !feature.verdict.is_ok()) {
+        let (probe, _) = feature.id.names();
+        if Probe::named(probe).is_some_and(|probe| config.probes.get(probe) == Switch::On) {
+            bail!("probe {} is on but does not work: {}", feature.name, feature.verdict.detail());
+        }
+    }
+    Ok(())
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections: CONNS_MAX,
+        flows_per_workload: config.max_series_per_container / SERIES_PER_FLOW,
+        ephemeral_ports: config.ephemeral_ports.clone(),
+    }
+}
+
+/// Series that one destination makes at most.
+const SERIES_PER_FLOW: usize = 7;
+
+fn workload_settings(config: &Config) -> Settings {
+    Settings {
+        allow: config.container_allow.clone(),
+        deny: config.container_deny.clone(),
+        min_age: config.min_container_age,
+        ..Settings::new(&config.proc_root, &config.cgroup_root)
+    }
+}
+
+fn common_labels(identity: &NodeIdentity) -> Arc<Labels> {
+    Labels::new([
+        ("machine_id", identity.machine_id.as_str()),
+        ("system_uuid", identity.system_uuid.as_str()),
+    ])
+}
