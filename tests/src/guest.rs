@@ -24,7 +24,9 @@ const AGENT: &str = "/usr/bin/sonde-agent";
 const AGENT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10300);
 const AGENT_LOG: &str = "/tmp/agent.log";
 /// Interpreted kernels are slow, above all in verifying programs.
-const DEADLINE: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(90);
+/// Everything else comes with the next snapshots.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Runs as PID 1, or as one of its children when there are arguments; PID 1 never returns.
 ///
@@ -98,7 +100,7 @@ impl Agent {
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
-        wait::until_within(DEADLINE, "the agent to be ready", || {
+        wait::until_within(START, "the agent to be ready", || {
             if let Ok(Some(status)) = self.0.try_wait() {
                 panic!(
                     "the agent ended with {status}: {}",
