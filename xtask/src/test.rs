@@ -76,8 +76,8 @@ fn judge_skips(all: &mut Results) -> Result<()> {
     if std::env::var("CI").as_deref() != Ok("true") {
         return Ok(());
     }
-    let file = paths::root()?.join("tests/allowed-skips.txt");
-    let allowed = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    // Without the file nothing may be skipped.
+    let allowed = fs::read_to_string(paths::root()?.join("tests/allowed-skips.txt")).unwrap_or_default();
     let unlisted: Vec<String> = results::unlisted(&all.skipped, &allowed)
         .into_iter()
         .map(|(name, reason)| format!("{name}: skipped ({reason}) and not in tests/allowed-skips.txt"))
