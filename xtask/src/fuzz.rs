@@ -3,7 +3,7 @@
 //! A fuzzer is an example whose name begins with `fuzz_`. It takes its seconds as first argument, prints its
 //! seed, and fails with the input that broke the decoder.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::results::Results;
@@ -31,7 +31,9 @@ pub fn fuzz(seconds: u64) -> Result<Results> {
         progress::output(build::cargo()?.args(["metadata", "--no-deps", "--format-version=1", "--locked"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("parse cargo's metadata")?;
     let mut results = Results::default();
-    for (package, example) in fuzzers(&metadata) {
+    let fuzzers = fuzzers(&metadata);
+    ensure!(!fuzzers.is_empty(), "no example is called fuzz_…");
+    for (package, example) in fuzzers {
         let mut command = build::cargo()?;
         command.args(["run", "--release", "--locked", "--package", &package, "--example", &example, "--"]);
         let result =
