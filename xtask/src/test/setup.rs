@@ -22,7 +22,6 @@ const PACKAGES: &[&str] = &[
     "iptables",
     "nftables",
     "strace",
-    "bpftool",
 ];
 
 /// Installs what is missing. Without root the tests that need it are skipped with that reason instead.
