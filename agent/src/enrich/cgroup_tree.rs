@@ -1,8 +1,9 @@
 //! From a cgroup's id to who lives in it.
 //!
 //! The id of a cgroup is the inode of its directory. The tree is filled by walking the mounts, kept current by events
-//! about directories made and removed, and walked again, at most once a second, when an id turns up that nobody
-//! announced. Ids of removed cgroups stay known for a minute, for what still arrives about them.
+//! about directories made and removed, and walked again when an id turns up that nobody announced: at most once a second,
+//! and ever more rarely while the walks explain nothing. Ids of removed cgroups stay known for a minute, for what still
+//! arrives about them.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -53,11 +54,15 @@ pub struct CgroupTree {
     roots: Vec<(Hierarchy, PathBuf)>,
     cgroups: HashMap<(Hierarchy, CgroupId), Cgroup>,
     scanned: Option<BootNanos>,
+    /// Nanoseconds until the next walk is allowed.
+    scan_interval: u64,
     stats: TreeStats,
 }
 
 const SECOND: u64 = 1_000_000_000;
-const RESCAN_INTERVAL: u64 = SECOND;
+const SCAN_INTERVAL: u64 = SECOND;
+/// Where ids never show below the mounts, as inside a cgroup namespace, walking costs next to nothing.
+const MAX_SCAN_INTERVAL: u64 = 64 * SECOND;
 const KEEP_REMOVED: u64 = 60 * SECOND;
 /// Cgroups that may be known at once. A node of Kubernetes has below 2,000; at about 200 bytes each this is 13 MB.
 const MAX_CGROUPS: usize = 65_536;
@@ -70,7 +75,13 @@ impl CgroupTree {
         let v1 = mounts.v1(Controller::Memory).map(|path| (Hierarchy::V1, path.to_owned()));
         let v2 = mounts.v2().map(|path| (Hierarchy::V2, path.to_owned()));
         let roots = v1.into_iter().chain(v2).collect();
-        Self { roots, cgroups: HashMap::new(), scanned: None, stats: TreeStats::default() }
+        Self {
+            roots,
+            cgroups: HashMap::new(),
+            scanned: None,
+            scan_interval: SCAN_INTERVAL,
+            stats: TreeStats::default(),
+        }
     }
 
     /// What is known of an id, without looking at any file.
@@ -79,7 +90,7 @@ impl CgroupTree {
     }
 
     /// Looks an id up; when it is unknown, asks `hint` for a path it may have, and walks the mounts again if that does
-    /// not settle it and the last walk was more than a second ago.
+    /// not settle it and the last walk was long enough ago.
     pub fn find(
         &mut self,
         hierarchy: Hierarchy,
@@ -94,6 +105,9 @@ impl CgroupTree {
             let settled = hint().is_some_and(|path| self.verify(hierarchy, id, &path));
             if !settled && self.may_scan(now) {
                 self.scan(now);
+                let explained = self.cgroups.contains_key(&(hierarchy, id));
+                self.scan_interval =
+                    if explained { SCAN_INTERVAL } else { (self.scan_interval * 2).min(MAX_SCAN_INTERVAL) };
             }
             if !self.cgroups.contains_key(&(hierarchy, id)) {
                 self.stats.unknown += 1;
@@ -159,7 +173,7 @@ impl CgroupTree {
     }
 
     fn may_scan(&self, now: BootNanos) -> bool {
-        self.scanned.is_none_or(|at| now.0.saturating_sub(at.0) >= RESCAN_INTERVAL)
+        self.scanned.is_none_or(|at| now.0.saturating_sub(at.0) >= self.scan_interval)
     }
 
     fn walk(&mut self, hierarchy: Hierarchy, root: &Path, seen: &mut HashSet<(Hierarchy, CgroupId)>) {

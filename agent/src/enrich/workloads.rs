@@ -100,6 +100,8 @@ pub struct Workloads {
     table: Table,
     membership: Membership,
     inspections: Inspections,
+    /// Containers and services by their v1 and v2 cgroups. What is retired is skipped, since an index is never used twice.
+    by_cgroups: HashMap<(CgroupId, CgroupId), WorkloadIx>,
     /// Executables by process; the name tells when a process has become another one.
     executables: HashMap<HostPid, (Box<str>, WorkloadIx)>,
     host_addresses: emit::HostAddresses,
@@ -137,6 +139,7 @@ impl Workloads {
             table: Table::new(settings.max_workloads),
             membership: Membership::default(),
             inspections: Inspections::default(),
+            by_cgroups: HashMap::new(),
             executables: HashMap::new(),
             host_addresses: emit::HostAddresses::default(),
             now: BootNanos(0),
@@ -154,26 +157,17 @@ impl Workloads {
     /// The workload of a process or of a socket's maker; made when it is new.
     pub fn resolve(&mut self, origin: &Origin, now: BootNanos) -> WorkloadIx {
         self.now = self.now.max(now);
-        let v1 = self.find_cgroup(Hierarchy::V1, origin.v1, origin.pid);
-        let v2 = self.find_cgroup(Hierarchy::V2, origin.v2, origin.pid);
-        let rank = |found: &Option<(Owner, Box<str>)>| found.as_ref().map_or(0, |(owner, _)| owner.rank());
-        // Of two that say equally much the unified hierarchy is believed.
-        let owner = if rank(&v1) > rank(&v2) { &v1 } else { &v2 };
-        let key = match owner.as_ref().map(|(owner, _)| owner.clone()) {
-            Some(Owner::Container { runtime, id }) => Key::Container(runtime, id),
-            Some(Owner::Service(unit)) => Key::Service(unit),
-            Some(Owner::Unmanaged) | None => return self.resolve_executable(origin),
-        };
-        let of_owner = |found: &Option<(Owner, Box<str>)>| -> Option<Box<str>> {
-            let (other, path) = found.as_ref()?;
-            key.is_of(other).then(|| path.clone())
-        };
-        let (v1, v2) = (of_owner(&v1), of_owner(&v2));
-        let ix = self.find_or_make(key);
-        if let Some(record) = self.table.get_mut(ix) {
+        let cgroups = (origin.v1, origin.v2);
+        if let Some(ix) = self.by_cgroups.get(&cgroups)
+            && let Some(record) = self.table.get_mut(*ix)
+        {
             record.touch(self.now);
-            record.paths.v1 = v1.or(record.paths.v1.take());
-            record.paths.v2 = v2.or(record.paths.v2.take());
+            return *ix;
+        }
+        let ix = self.resolve_by_files(origin);
+        let is_managed = self.table.get(ix).is_some_and(|record| record.key.restarts());
+        if is_managed && self.by_cgroups.len() < MAX_PROCESSES {
+            self.by_cgroups.insert(cgroups, ix);
         }
         ix
     }
@@ -263,6 +257,9 @@ impl Workloads {
         for ix in &retired {
             self.inspections.forget(*ix);
         }
+        if !retired.is_empty() {
+            self.by_cgroups.retain(|_, ix| self.table.get(*ix).is_some());
+        }
         retired
     }
 
@@ -280,6 +277,31 @@ impl Workloads {
         stats.processes_overflowed += self.membership.overflowed();
         stats.tree = self.tree.stats();
         stats
+    }
+
+    fn resolve_by_files(&mut self, origin: &Origin) -> WorkloadIx {
+        let v1 = self.find_cgroup(Hierarchy::V1, origin.v1, origin.pid);
+        let v2 = self.find_cgroup(Hierarchy::V2, origin.v2, origin.pid);
+        let rank = |found: &Option<(Owner, Box<str>)>| found.as_ref().map_or(0, |(owner, _)| owner.rank());
+        // Of two that say equally much the unified hierarchy is believed.
+        let owner = if rank(&v1) > rank(&v2) { &v1 } else { &v2 };
+        let key = match owner.as_ref().map(|(owner, _)| owner.clone()) {
+            Some(Owner::Container { runtime, id }) => Key::Container(runtime, id),
+            Some(Owner::Service(unit)) => Key::Service(unit),
+            Some(Owner::Unmanaged) | None => return self.resolve_executable(origin),
+        };
+        let of_owner = |found: &Option<(Owner, Box<str>)>| -> Option<Box<str>> {
+            let (other, path) = found.as_ref()?;
+            key.is_of(other).then(|| path.clone())
+        };
+        let (v1, v2) = (of_owner(&v1), of_owner(&v2));
+        let ix = self.find_or_make(key);
+        if let Some(record) = self.table.get_mut(ix) {
+            record.touch(self.now);
+            record.paths.v1 = v1.or(record.paths.v1.take());
+            record.paths.v2 = v2.or(record.paths.v2.take());
+        }
+        ix
     }
 
     fn find_cgroup(&mut self, hierarchy: Hierarchy, id: CgroupId, pid: HostPid) -> Option<(Owner, Box<str>)> {

@@ -77,6 +77,21 @@ fn an_unknown_id_makes_one_walk_per_second() {
 }
 
 #[test]
+fn walks_that_explain_nothing_become_rare() {
+    let machine = Machine::new();
+    let mut tree = machine.tree();
+    for second in 0..300 {
+        assert!(tree.find(Hierarchy::V2, CgroupId(987_654_321), no_hint, at(second)).is_none());
+    }
+    // At 0, then after 2, 4, 8, 16, 32 and 64 seconds, then every 64.
+    assert_eq!((tree.stats().scans, tree.stats().unknown), (9, 300));
+    let known = machine.make("unified/system.slice/a.service");
+    assert!(tree.find(Hierarchy::V2, known, no_hint, at(400)).is_some());
+    assert!(tree.find(Hierarchy::V2, CgroupId(987_654_321), no_hint, at(401)).is_none());
+    assert_eq!(tree.stats().scans, 11, "a walk that explained something is followed by others soon");
+}
+
+#[test]
 fn a_hint_is_believed_only_when_the_inode_agrees() {
     let machine = Machine::new();
     let mut tree = machine.tree();
