@@ -1,7 +1,7 @@
 //! The machine: who it is, and what its CPUs, memory, disks and network do.
 //!
-//! Everything is read below `--proc-root`, and the host's files through process 1's root directory there. A file that
-//! cannot be read costs its series only, and is counted.
+//! Everything is read below `--proc-root`, and the host's files through process 1's root directory there, where it is
+//! open to the agent. A file that cannot be read costs its series only, and is counted.
 
 mod disks;
 mod emit;
@@ -87,6 +87,12 @@ impl NodeReader {
     fn file<T>(&self, name: &str, read: impl FnOnce(&Path) -> Option<T>) -> Option<T> {
         read(&self.proc_root.join(name))
     }
+}
+
+/// The host's root directory: process 1's, or the agent's own where that is closed to it (no CAP_SYS_PTRACE).
+fn host_root(proc_root: &Path) -> PathBuf {
+    let root = proc_root.join("1/root");
+    if root.read_dir().is_ok() { root } else { PathBuf::from("/") }
 }
 
 impl Node {

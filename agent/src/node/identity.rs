@@ -20,9 +20,9 @@ impl NodeIdentity {
     /// Reads the names of the host whose procfs is at `proc_root`. Every name has a value: without a machine id the
     /// firmware's one serves, and without both the host's name.
     pub fn read(proc_root: &Path) -> Self {
-        let host = proc_root.join("1/root");
+        let host = super::host_root(proc_root);
         let hostname = hostname(proc_root, &host);
-        let firmware = system_uuid(&host).or_else(|| system_uuid(Path::new("/")));
+        let firmware = system_uuid(&host);
         let machine_id = ["etc/machine-id", "var/lib/dbus/machine-id"]
             .iter()
             .find_map(|path| line(&host.join(path)).filter(|id| id != "uninitialized"))

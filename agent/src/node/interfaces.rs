@@ -44,12 +44,14 @@ const RTF_GATEWAY: u16 = 2;
 pub(super) fn read(proc_root: &Path, dev: &Path) -> Option<Vec<Interface>> {
     let status = InterfaceDeviceStatus::from_file(dev).ok()?;
     let addresses = addresses(proc_root);
+    // A sysfs shows the network namespace of whoever mounted it, so process 1's shows the host's interfaces.
+    let sysfs = super::host_root(proc_root).join("sys/class/net");
     let mut interfaces: Vec<_> = status
         .0
         .into_values()
         .filter(|device| is_shown(&device.name))
         .map(|device| Interface {
-            is_up: is_up(proc_root, &device.name),
+            is_up: is_up(&sysfs.join(&device.name)),
             addresses: addresses
                 .iter()
                 .filter(|(name, _)| *name == device.name)
@@ -74,9 +76,7 @@ fn is_shown(name: &str) -> bool {
 }
 
 /// Some drivers never tell an operational state; then the administrative one counts.
-fn is_up(proc_root: &Path, name: &str) -> Option<bool> {
-    // A sysfs shows the network namespace of whoever mounted it, so process 1's shows the host's interfaces.
-    let directory = proc_root.join("1/root/sys/class/net").join(name);
+fn is_up(directory: &Path) -> Option<bool> {
     let state = fs::read_to_string(directory.join("operstate")).ok()?;
     if state.trim() != "unknown" {
         return Some(state.trim() == "up");
