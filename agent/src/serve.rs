@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::registry::{Compression, Format, Source};
 use scrape::Scrape;
@@ -86,18 +87,19 @@ async fn status<S: Source>(State(surface): State<Arc<Surface<S>>>) -> Response {
 }
 
 async fn metrics<S: Source>(State(surface): State<Arc<Surface<S>>>, headers: HeaderMap) -> Response {
+    let deadline = Instant::now() + SCRAPE_TIMEOUT;
     let Ok(permit) = surface.scrapes.clone().try_acquire_owned() else {
         return refuse(&surface.stats, "busy", "too many scrapes at a time");
     };
     let format = Format::negotiate(&joined(&headers, header::ACCEPT));
     let compression = Compression::negotiate(&joined(&headers, header::ACCEPT_ENCODING));
     let timer = surface.stats.timer(format);
-    let snapshot = match tokio::time::timeout(SCRAPE_TIMEOUT, surface.source.snapshot(MAX_AGE)).await {
+    let snapshot = match tokio::time::timeout_at(deadline, surface.source.snapshot(MAX_AGE)).await {
         Ok(Ok(snapshot)) => snapshot,
         Ok(Err(gone)) => return refuse(&surface.stats, "stopping", &gone.to_string()),
         Err(_) => return refuse(&surface.stats, "timeout", "the snapshot took too long"),
     };
-    Scrape { snapshot, format, compression, permit, timer }.respond()
+    Scrape { snapshot, format, compression, permit, timer, deadline }.respond()
 }
 
 fn refuse(stats: &Stats, reason: &'static str, message: &str) -> Response {

@@ -14,7 +14,6 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
-use super::SCRAPE_TIMEOUT;
 use super::compress::Compressor;
 use super::stats::Timer;
 use crate::registry::{Compression, Exposition, Format, Snapshot};
@@ -29,6 +28,8 @@ pub(super) struct Scrape {
     pub(super) compression: Compression,
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) timer: Timer,
+    /// When the answer ends, complete or not.
+    pub(super) deadline: Instant,
 }
 
 /// What the task hands to the connection.
@@ -55,8 +56,7 @@ impl Scrape {
     }
 
     async fn produce(self, pieces: mpsc::Sender<Piece>) {
-        let deadline = Instant::now() + SCRAPE_TIMEOUT;
-        let Self { snapshot, format, compression, permit, timer } = self;
+        let Self { snapshot, format, compression, permit, timer, deadline } = self;
         let handed_over = tokio::time::timeout_at(deadline, async {
             let mut exposition = Exposition::new(snapshot, format);
             let mut compressor = Compressor::new(compression);
