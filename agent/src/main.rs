@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use sonde_agent::config::{self, Command, Config, ConfigError};
@@ -10,13 +11,15 @@ use tracing_subscriber::EnvFilter;
 
 /// Exit status for settings that cannot be used, as shells and clap have it.
 const USAGE: u8 = 2;
+/// What blocking work, such as a read from a disk that hangs, may still take after everything else has ended.
+const LEFTOVERS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let (command, config) = match config::read(std::env::args_os(), |name| std::env::var(name).ok()) {
         Ok(read) => read,
         Err(ConfigError::Usage(error)) => error.exit(),
         Err(ConfigError::Problems(problems)) => {
-            eprintln!("{problems}");
+            eprintln!("error: the configuration cannot be used\n{problems}");
             return ExitCode::from(USAGE);
         }
     };
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
         Command::Doctor { json } => diagnose(&config, json),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("sonde-agent: failed to {error:#}");
+        eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
 }
@@ -41,11 +44,12 @@ fn observe(config: Config) -> anyhow::Result<ExitCode> {
     // One thread observes and one serves, on any machine.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.context("start the runtime")?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let stop = shutdown::on_signal().context("listen for signals")?;
         run(config, stop).await
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    runtime.shutdown_timeout(LEFTOVERS);
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn diagnose(config: &Config, json: bool) -> anyhow::Result<ExitCode> {

@@ -134,14 +134,15 @@ impl Reader<'_> {
         for given in self.sources.all("remote-write") {
             targets.push(given.text.parse().unwrap_or_else(|never| match never {}));
         }
-        for (index, target) in targets.iter().enumerate() {
-            self.problems.extend(target.problems(&format!("remote_write[{index}]")));
-        }
+        self.problems.extend(problems_of_targets(&targets));
         if let Some(collector) = self.collector() {
             self.problems.extend(collector.problems(COLLECTOR_TARGET));
+            if targets.iter().any(|target| target.identity() == COLLECTOR_TARGET) {
+                let message = format!("a remote-write target is named `{COLLECTOR_TARGET}` already");
+                self.problems.push(COLLECTOR_TARGET, message, "another name for that target");
+            }
             targets.push(collector);
         }
-        self.problems.extend(problems_of_targets(&targets));
         targets
     }
 

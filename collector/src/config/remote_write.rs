@@ -188,12 +188,19 @@ impl RemoteWriteTarget {
         let allowed = "http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH";
         let path = format!("{path}.url");
         match Url::parse(self.url.expose()) {
-            Err(error) => problems.push(path, format!("not a URL: {error}"), allowed),
+            Err(error) => problems.push(path, format!("{} is not a URL: {error}", self.given_url()), allowed),
             Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-                problems.push(path, format!("scheme `{}` is not supported", url.scheme()), allowed);
+                let message = format!("scheme `{}` of {} is not supported", url.scheme(), self.given_url());
+                problems.push(path, message, allowed);
             }
             Ok(url) => problems.check(url.has_host(), &path, "no host", allowed),
         }
+    }
+
+    /// What was given, unless it may hold a password.
+    fn given_url(&self) -> String {
+        let given = self.url.expose();
+        if given.contains(['@', '?']) { "<secret>".into() } else { format!("`{given}`") }
     }
 
     fn check_credentials(&self, path: &str, problems: &mut Problems) {
@@ -356,6 +363,23 @@ mod tests {
             ]
         );
         assert!(!problems.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_not_a_url_is_shown_unless_it_may_hold_a_secret() {
+        let message = |url: &str| target(url).problems("x").to_string();
+        assert!(
+            message("not a url").starts_with("x.url: `not a url` is not a URL: "),
+            "{}",
+            message("not a url")
+        );
+        assert!(message("user:hunter2@host").starts_with("x.url: "), "{}", message("user:hunter2@host"));
+        assert!(message("ftp://host/path").contains("ftp://host/path"));
+        for secret in
+            ["user:hunter2@host", "//user:hunter2@host/", "host?p=hunter2", "ftp://user:hunter2@host/"]
+        {
+            assert!(!message(secret).contains("hunter2"), "{}", message(secret));
+        }
     }
 
     #[test]
