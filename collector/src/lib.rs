@@ -8,11 +8,15 @@
 //! | [`config`] | what both programs' configurations share; all problems reported together |
 //! | [`wire`] | the only types that are serialized for others |
 //! | [`http`] | the shared HTTP edge: TLS, credentials, bounded connections, graceful end |
+//! | [`log`] | the durable log: segments, writer, consumers with cursors |
+//! | [`forward`] | one task per target: batches, order, retry rules |
 //! | [`pipeline`] | log and forwarders put together: the one door for a sample |
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod forward;
 pub mod http;
+pub mod log;
 pub mod pipeline;
 pub mod units;
 pub mod wire;

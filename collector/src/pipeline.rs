@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::config::{Problems, QueueConfig, RemoteWriteTarget};
+use crate::config::{Problems, QueueConfig, RemoteWriteTarget, problems_of_targets};
+use crate::forward::{Client, ClientError, Forwarder, SharedStats};
+use crate::log::{DirLock, Kind, LockError, Log, LogOptions, Pending, RealDisk, now_ms};
 use crate::wire::remote_write::WriteRequest;
 
 /// What a pipeline is made of.
@@ -26,10 +32,13 @@ pub enum OpenError {
     /// The configuration is wrong.
     #[error("{0}")]
     Config(#[from] Problems),
+    /// A target cannot be used.
+    #[error("{0}")]
+    Target(#[from] ClientError),
     /// Another process owns the directory.
-    #[error("data directory {path} is in use by {owner}", path = path.display())]
+    #[error("{path} is in use by {owner}", path = path.display())]
     Locked {
-        /// The directory.
+        /// The lock's file.
         path: PathBuf,
         /// The other process, as it wrote itself down.
         owner: String,
@@ -147,26 +156,110 @@ pub struct TargetStats {
 
 /// A durable log with one forwarder per target.
 #[derive(Debug)]
-pub struct Pipeline {}
+pub struct Pipeline {
+    log: Arc<Log>,
+    targets: Vec<(String, Arc<SharedStats>)>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    // Released last: while anything of the pipeline lives the directory stays owned.
+    _lock: DirLock,
+}
 
 impl Pipeline {
     /// Locks the data directory, recovers what it holds, and starts forwarding.
     pub async fn open(config: PipelineConfig) -> Result<Self, OpenError> {
-        config.queue.problems().into_result()?;
-        Ok(Self {})
+        let mut problems = config.queue.problems();
+        problems.extend(problems_of_targets(&config.targets));
+        problems.into_result()?;
+        let (lock, log) = open_log(config.queue).await?;
+        let log = Arc::new(log);
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let mut targets = Vec::new();
+        let mut ready = Vec::new();
+        for target in config.targets {
+            let name = target.identity();
+            let stats = Arc::new(SharedStats::new(target.shown_url()));
+            let client = Client::new(target, &config.user_agent)?;
+            let consumer = log.consumer(&name).map_err(|source| OpenError::Io {
+                action: "open cursor of",
+                path: PathBuf::from(&name),
+                source,
+            })?;
+            ready.push((Forwarder::new(client, stats.clone(), stop.clone()), consumer));
+            targets.push((name, stats));
+        }
+        // All consumers are known before any segment can be removed as delivered.
+        for (forwarder, consumer) in ready {
+            tasks.spawn(forwarder.run(consumer));
+        }
+        let ticking = log.clone();
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { ticking.keep_bounds().await }));
+        tasks.close();
+        Ok(Self { log, targets, tasks, stop, _lock: lock })
     }
 
     /// Appends a request. Resolves only after its record is on disk.
-    pub async fn append(&self, _request: WriteRequest) -> Result<(), AppendError> {
-        Err(AppendError::Closed)
+    pub async fn append(&self, request: WriteRequest) -> Result<(), AppendError> {
+        let samples = request.sample_count();
+        self.append_encoded(request.to_snappy().into(), samples).await
+    }
+
+    /// Appends a request that is encoded already: protobuf in a snappy block, holding `samples`.
+    pub async fn append_encoded(&self, payload: Bytes, samples: u64) -> Result<(), AppendError> {
+        if self.stop.is_cancelled() {
+            return Err(AppendError::Closed);
+        }
+        let samples = u32::try_from(samples).unwrap_or(u32::MAX);
+        self.log.append(Pending { kind: Kind::RemoteWrite1, payload, samples, timestamp_ms: now_ms() }).await
     }
 
     /// What it holds and did.
     pub fn stats(&self) -> PipelineStats {
-        PipelineStats::default()
+        let now = now_ms();
+        let mut targets = BTreeMap::new();
+        for (name, shared) in &self.targets {
+            let (mut stats, held) = shared.get();
+            self.log.add_backlog(name, held, now, &mut stats);
+            targets.insert(name.clone(), stats);
+        }
+        PipelineStats { log: self.log.stats(now), targets }
     }
 
-    /// Stops taking samples, lets what was taken become durable, and gives the forwarders until `deadline` from now to
-    /// end their current request.
-    pub async fn shutdown(&self, _deadline: Duration) {}
+    /// Stops taking samples, lets what was taken become durable, and gives the forwarders `deadline` to end their
+    /// request under way. What is not delivered by then stays in the log.
+    pub async fn shutdown(&self, deadline: Duration) {
+        self.stop.cancel();
+        self.log.close().await;
+        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                tasks = self.tasks.len(),
+                "requests to targets still open at the deadline, dropped"
+            );
+        }
+    }
+}
+
+async fn open_log(queue: QueueConfig) -> Result<(DirLock, Log), OpenError> {
+    let dir = queue.data_dir.clone();
+    let open = move || {
+        let io = |action, path: &PathBuf| {
+            let path = path.clone();
+            move |source| OpenError::Io { action, path, source }
+        };
+        std::fs::create_dir_all(&dir).map_err(io("create data directory", &dir))?;
+        let lock = DirLock::take(&dir)?;
+        let options = LogOptions::new(&dir, queue.max_bytes, queue.max_age);
+        let log = Log::open(Arc::new(RealDisk), options).map_err(io("open the log in", &dir))?;
+        Ok((lock, log))
+    };
+    tokio::task::spawn_blocking(open).await.expect("opening the log does not panic")
+}
+
+impl From<LockError> for OpenError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Taken { path, owner } => Self::Locked { path, owner },
+            LockError::Io { path, source } => Self::Io { action: "lock", path, source },
+        }
+    }
 }

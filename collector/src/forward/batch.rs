@@ -1,0 +1,183 @@
+//! From records of the log to requests of a bounded size.
+
+use bytes::Bytes;
+
+use super::BATCH_SAMPLES;
+use crate::log::{Kind, Position, Record};
+use crate::wire::remote_write::{DecodeError, WriteRequest};
+
+/// Decoded size above which a record of the log is taken for damaged; ingest lets nothing larger in.
+const MAX_DECODED: u64 = 128 << 20;
+
+/// Records that are sent together.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Group {
+    pub records: Vec<Record>,
+    /// Whether they may have been sent in an earlier life.
+    pub resent: bool,
+}
+
+/// What is posted.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Body {
+    /// A record as it stands in the log.
+    Stored { payload: Bytes, samples: u64 },
+    /// Decoded, because it was put together or cut.
+    Decoded(WriteRequest),
+}
+
+/// Puts consecutive records together while they stay within [`BATCH_SAMPLES`] and on one side of `resent_until`.
+pub(super) fn group(records: Vec<Record>, resent_until: Position) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut samples = 0;
+    for record in records {
+        let resent = record.position.seq < resent_until.seq;
+        let count = u64::from(record.samples);
+        match groups.last_mut() {
+            Some(group) if group.resent == resent && samples + count <= BATCH_SAMPLES => {
+                samples += count;
+                group.records.push(record);
+            }
+            _ => {
+                samples = count;
+                groups.push(Group { records: vec![record], resent });
+            }
+        }
+    }
+    groups
+}
+
+impl Group {
+    /// Place after its last record.
+    pub fn end(&self) -> Option<Position> {
+        self.records.last().map(|record| record.end)
+    }
+
+    /// The bodies to post in order, and the samples of records that cannot be decoded.
+    pub fn bodies(self) -> (Vec<Body>, u64) {
+        if let [record] = self.records.as_slice()
+            && record.kind == Some(Kind::RemoteWrite1)
+            && u64::from(record.samples) <= BATCH_SAMPLES
+        {
+            let body = Body::Stored { payload: record.payload.clone(), samples: record.samples.into() };
+            return (vec![body], 0);
+        }
+        let mut undecodable = 0;
+        let mut whole = WriteRequest::default();
+        for record in self.records {
+            match decode(record.kind, &record.payload) {
+                Ok(request) => {
+                    whole.timeseries.extend(request.timeseries);
+                    whole.metadata.extend(request.metadata);
+                }
+                Err(error) => {
+                    tracing::error!(seq = record.position.seq, %error, "record of the log dropped");
+                    undecodable += u64::from(record.samples);
+                }
+            }
+        }
+        (cut(whole), undecodable)
+    }
+}
+
+impl Body {
+    /// The bytes to post and the samples in them.
+    pub fn encode(&self) -> (Bytes, u64) {
+        match self {
+            Self::Stored { payload, samples } => (payload.clone(), *samples),
+            Self::Decoded(request) => (request.to_snappy().into(), request.sample_count()),
+        }
+    }
+
+    /// The request, to be split.
+    pub fn decode(self) -> Result<WriteRequest, DecodeError> {
+        match self {
+            Self::Stored { payload, .. } => WriteRequest::from_snappy(&payload, MAX_DECODED),
+            Self::Decoded(request) => Ok(request),
+        }
+    }
+}
+
+fn decode(kind: Option<Kind>, payload: &[u8]) -> Result<WriteRequest, String> {
+    match kind {
+        Some(Kind::RemoteWrite1) => {
+            WriteRequest::from_snappy(payload, MAX_DECODED).map_err(|error| error.to_string())
+        }
+        None => Err("written by a newer version".into()),
+    }
+}
+
+/// Cuts a request into pieces of at most about [`BATCH_SAMPLES`], between series. A single series stays whole.
+fn cut(request: WriteRequest) -> Vec<Body> {
+    let mut bodies = Vec::new();
+    let mut piece = WriteRequest { metadata: request.metadata, timeseries: Vec::new() };
+    let mut samples = 0;
+    for series in request.timeseries {
+        let count = (series.samples.len() + series.histograms.len()) as u64;
+        if samples + count > BATCH_SAMPLES && !piece.timeseries.is_empty() {
+            bodies.push(Body::Decoded(std::mem::take(&mut piece)));
+            samples = 0;
+        }
+        samples += count;
+        piece.timeseries.push(series);
+    }
+    if !piece.timeseries.is_empty() || !piece.metadata.is_empty() {
+        bodies.push(Body::Decoded(piece));
+    }
+    bodies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::remote_write::{Sample, TimeSeries};
+
+    fn record(seq: u64, samples: u32) -> Record {
+        let series = TimeSeries { samples: vec![Sample::default()], ..TimeSeries::default() };
+        let request = WriteRequest { timeseries: vec![series; samples as usize], metadata: vec![] };
+        Record {
+            position: Position { seq, sample: 0 },
+            end: Position { seq: seq + 1, sample: 0 },
+            timestamp_ms: 0,
+            samples,
+            kind: Some(Kind::RemoteWrite1),
+            payload: request.to_snappy().into(),
+        }
+    }
+
+    fn shape(records: Vec<Record>, resent_until: u64) -> Vec<(usize, bool)> {
+        let groups = group(records, Position { seq: resent_until, sample: 0 });
+        groups.iter().map(|group| (group.records.len(), group.resent)).collect()
+    }
+
+    #[test]
+    fn groups_keep_the_bound_and_part_what_may_have_been_sent() {
+        let records = || (0..5).map(|seq| record(seq, 4_000)).collect::<Vec<_>>();
+        assert_eq!(shape(records(), 0), [(2, false), (2, false), (1, false)]);
+        assert_eq!(shape(records(), 1), [(1, true), (2, false), (2, false)]);
+        assert_eq!(shape(vec![], 0), []);
+    }
+
+    #[test]
+    fn one_record_is_sent_as_it_stands() {
+        let one = record(0, 3);
+        let (bodies, undecodable) = Group { records: vec![one.clone()], resent: false }.bodies();
+        assert_eq!((bodies, undecodable), (vec![Body::Stored { payload: one.payload, samples: 3 }], 0));
+    }
+
+    #[test]
+    fn a_large_record_is_cut() {
+        let (bodies, _) = Group { records: vec![record(0, 25_000)], resent: false }.bodies();
+        let counts: Vec<u64> = bodies.iter().map(|body| body.encode().1).collect();
+        assert_eq!(counts, [10_000, 10_000, 5_000]);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_decoded_does_not_take_others_along() {
+        let foreign = Record { kind: None, ..record(1, 7) };
+        let (bodies, undecodable) =
+            Group { records: vec![record(0, 1), foreign, record(2, 2)], resent: false }.bodies();
+        assert_eq!(undecodable, 7);
+        assert_eq!(bodies.iter().map(|body| body.encode().1).sum::<u64>(), 3);
+    }
+}

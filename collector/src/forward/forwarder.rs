@@ -1,0 +1,287 @@
+//! The task of one target.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::batch::{Body, Group, group};
+use super::client::{Client, NoAnswer};
+use super::split::split;
+use super::verdict::{Verdict, drop_reason, judge};
+use super::{BATCH_BYTES, BATCH_SAMPLES};
+use crate::log::{Consumer, Held, Position};
+use crate::pipeline::TargetStats;
+
+/// Attempts to read from the disk before the rest of a segment is given up.
+const READ_ATTEMPTS: u32 = 10;
+/// Shortest time between two lines about refused samples of a target.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// What others may see of a forwarder. The lock is held for arithmetic only.
+#[derive(Debug, Default)]
+pub struct SharedStats(Mutex<(TargetStats, Held)>);
+
+impl SharedStats {
+    /// Statistics of a target, healthy until a request fails.
+    pub fn new(url: String) -> Self {
+        Self(Mutex::new((TargetStats { url, healthy: true, ..TargetStats::default() }, Held::default())))
+    }
+
+    /// A copy, with what is held in memory.
+    pub fn get(&self) -> (TargetStats, Held) {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (TargetStats, Held)> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn note_failure(&self, error: &str, is_retry: bool) {
+        let stats = &mut self.lock().0;
+        stats.healthy = false;
+        stats.retries += u64::from(is_retry);
+        stats.last_error = Some(error.into());
+    }
+}
+
+/// Reads, posts, and moves the cursor.
+#[derive(Debug)]
+pub struct Forwarder {
+    client: Client,
+    stats: Arc<SharedStats>,
+    backoff: Backoff,
+    stop: CancellationToken,
+    /// When refused samples were last reported, and how many were not since.
+    reported: Option<Instant>,
+    unreported: u64,
+}
+
+/// The stop was asked for before the request was answered for good.
+#[derive(Debug)]
+struct Stopped {
+    /// Whether the target may have received something that is not counted as delivered.
+    ambiguous: bool,
+}
+
+/// What became of one request: it was taken, or refused as a whole.
+enum Judged {
+    Delivered { bytes: u64, samples: u64 },
+    Refused { status: u16, message: String },
+}
+
+impl Forwarder {
+    /// A forwarder that ends after `stop`.
+    pub fn new(client: Client, stats: Arc<SharedStats>, stop: CancellationToken) -> Self {
+        let seed =
+            u64::from(crc32c::crc32c(client.target().identity().as_bytes())) ^ crate::log::now_ms() as u64;
+        Self { client, stats, backoff: Backoff::new(seed), stop, reported: None, unreported: 0 }
+    }
+
+    /// Runs until the stop, at which the request under way is ended but not repeated.
+    pub async fn run(mut self, mut consumer: Consumer) {
+        let stop = self.stop.clone();
+        let mut delivered = consumer.delivered();
+        while stop.run_until_cancelled(consumer.ready()).await.is_some() {
+            let batch;
+            (consumer, batch) = self.read(consumer).await;
+            let Some(batch) = batch else { break };
+            self.hold(&batch.records);
+            // One durable write says both: the last batch is done, and this one may be on its way.
+            consumer = self.commit(consumer, delivered, batch.end).await;
+            let resent_until = consumer.resent_until();
+            let mut stopped = None;
+            for group in group(batch.records, resent_until) {
+                let end = group.end();
+                match self.deliver(group).await {
+                    Ok(()) => delivered = end.unwrap_or(delivered),
+                    Err(reason) => {
+                        stopped = Some(reason);
+                        break;
+                    }
+                }
+            }
+            if let Some(Stopped { ambiguous }) = stopped {
+                let attempted = if ambiguous { batch.end } else { delivered };
+                self.commit(consumer, delivered, attempted).await;
+                return;
+            }
+            delivered = batch.end;
+            self.stats.lock().1 = Held::default();
+            if !consumer.has_more() {
+                consumer = self.commit(consumer, delivered, delivered).await;
+            }
+        }
+        self.commit(consumer, delivered, delivered).await;
+    }
+
+    /// Reads a batch on a blocking thread. `None`: the stop was asked for while the disk failed.
+    async fn read(&mut self, consumer: Consumer) -> (Consumer, Option<crate::log::Batch>) {
+        let mut consumer = consumer;
+        let mut attempts = 0;
+        loop {
+            let result;
+            (consumer, result) =
+                blocking(consumer, |consumer| consumer.read(BATCH_BYTES, BATCH_SAMPLES)).await;
+            let error = match result {
+                Ok(batch) => return (consumer, Some(batch)),
+                Err(error) => error,
+            };
+            attempts += 1;
+            self.stats.note_failure(&format!("cannot read the log: {error}"), false);
+            if attempts == READ_ATTEMPTS {
+                tracing::error!(%error, "cannot read the log, the rest of a segment is skipped");
+                consumer.skip_segment();
+                attempts = 0;
+            }
+            let pause = self.backoff.next(None);
+            if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return (consumer, None);
+            }
+        }
+    }
+
+    /// Makes the cursor durable. If the disk refuses, more is sent again after a crash than needed: nothing is lost.
+    async fn commit(&self, consumer: Consumer, delivered: Position, attempted: Position) -> Consumer {
+        let (consumer, result) =
+            blocking(consumer, move |consumer| consumer.commit(delivered, attempted)).await;
+        if let Err(error) = result {
+            tracing::warn!(%error, "cannot write cursor");
+        }
+        consumer
+    }
+
+    fn hold(&self, records: &[crate::log::Record]) {
+        self.stats.lock().1 = Held {
+            samples: records.iter().map(|record| u64::from(record.samples)).sum(),
+            bytes: records.iter().map(|record| record.payload.len() as u64).sum(),
+            oldest_ms: records.first().map(|record| record.timestamp_ms),
+        };
+    }
+
+    /// Sends a group until each sample of it is delivered or dropped.
+    async fn deliver(&mut self, group: Group) -> Result<(), Stopped> {
+        let mut resent = group.resent;
+        let (mut bodies, undecodable) = group.bodies();
+        self.count_dropped("undecodable", undecodable);
+        bodies.reverse();
+        // What is still to be sent, the next one last.
+        while let Some(body) = bodies.pop() {
+            match self.post(&body, &mut resent).await? {
+                Judged::Delivered { bytes, samples } => {
+                    let stats = &mut self.stats.lock().0;
+                    stats.sent_requests += 1;
+                    stats.sent_bytes += bytes;
+                    stats.sent_samples += samples;
+                }
+                Judged::Refused { status, message } => {
+                    let samples = body.encode().1;
+                    match body.decode().map(split) {
+                        Ok(Ok((first, second))) => {
+                            bodies.push(Body::Decoded(second));
+                            bodies.push(Body::Decoded(first));
+                        }
+                        Ok(Err(_single)) => {
+                            let reason = drop_reason(status, &message, resent);
+                            self.count_dropped(reason, samples);
+                            self.report_refusal(status, &message, samples);
+                        }
+                        Err(_) => self.count_dropped("undecodable", samples),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Posts one body until it is taken or refused. `resent` becomes true once it may have arrived unnoticed.
+    async fn post(&mut self, body: &Body, resent: &mut bool) -> Result<Judged, Stopped> {
+        let (bytes, samples) = body.encode();
+        let mut ambiguous = false;
+        loop {
+            if self.stop.is_cancelled() {
+                return Err(Stopped { ambiguous });
+            }
+            let asked = match self.client.post(bytes.clone()).await {
+                Ok(answer) => match judge(answer.status, answer.retry_after) {
+                    Verdict::Delivered => {
+                        self.backoff.reset();
+                        let stats = &mut self.stats.lock().0;
+                        (stats.healthy, stats.last_error) = (true, None);
+                        return Ok(Judged::Delivered { bytes: bytes.len() as u64, samples });
+                    }
+                    Verdict::Refused => {
+                        self.backoff.reset();
+                        return Ok(Judged::Refused { status: answer.status, message: answer.message });
+                    }
+                    verdict => {
+                        ambiguous |= matches!(answer.status, 408 | 500..);
+                        self.note_unavailable(&format!("status {}: {}", answer.status, answer.message));
+                        if let Verdict::Later(asked) = verdict { asked } else { None }
+                    }
+                },
+                Err(NoAnswer::NotSent(error)) => {
+                    self.note_unavailable(&error);
+                    None
+                }
+                Err(NoAnswer::Lost(error)) => {
+                    ambiguous = true;
+                    self.note_unavailable(&error);
+                    None
+                }
+            };
+            *resent |= ambiguous;
+            let pause = self.backoff.next(asked);
+            if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return Err(Stopped { ambiguous });
+            }
+        }
+    }
+
+    /// One line when a target becomes unavailable; status and metrics tell the rest.
+    fn note_unavailable(&self, error: &str) {
+        let was_healthy = self.stats.lock().0.healthy;
+        if was_healthy {
+            let target = self.client.target().identity();
+            tracing::warn!(target_name = target, error, "target takes no samples, kept and tried again");
+        }
+        self.stats.note_failure(error, true);
+    }
+
+    fn count_dropped(&self, reason: &str, samples: u64) {
+        if samples > 0 {
+            *self.stats.lock().0.dropped_samples.entry(reason.into()).or_default() += samples;
+        }
+    }
+
+    fn report_refusal(&mut self, status: u16, message: &str, samples: u64) {
+        self.unreported += samples;
+        if self.reported.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
+            return;
+        }
+        let target = self.client.target().identity();
+        tracing::warn!(
+            target_name = target,
+            status,
+            message,
+            samples = self.unreported,
+            "samples refused and dropped"
+        );
+        (self.reported, self.unreported) = (Some(Instant::now()), 0);
+    }
+}
+
+/// Runs something on the consumer that touches the disk.
+async fn blocking<T: Send + 'static>(
+    mut consumer: Consumer,
+    work: impl FnOnce(&mut Consumer) -> io::Result<T> + Send + 'static,
+) -> (Consumer, io::Result<T>) {
+    let done = tokio::task::spawn_blocking(move || {
+        let result = work(&mut consumer);
+        (consumer, result)
+    });
+    done.await.expect("reading and writing the log does not panic")
+}

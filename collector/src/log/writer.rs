@@ -1,0 +1,220 @@
+//! The writer's thread: many appends become one write and one `fdatasync`.
+//!
+//! While one group is being made durable the next one gathers in the channel; nothing waits for a timer.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::LogOptions;
+use super::disk::Disk;
+use super::format::{Kind, RECORD_HEADER_LEN};
+use super::index::Shared;
+use super::reader::Consumer;
+use super::recovery::{self, CURSORS};
+use super::store::{CommitError, Store};
+use crate::pipeline::{AppendError, LogStats, TargetStats};
+
+/// Appends waiting for the writer; bounds memory together with [`WAITING_BYTES`].
+const WAITING_APPENDS: usize = 1024;
+/// Bytes of payload waiting for the writer or being written.
+const WAITING_BYTES: u32 = 64 << 20;
+/// Most that is written at once, so that the first of a group does not wait for many others.
+const GROUP_BYTES: u64 = 8 << 20;
+/// How often an idle writer looks at the bounds.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A record that is not in the log yet.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// What the payload is.
+    pub kind: Kind,
+    /// The payload.
+    pub payload: Bytes,
+    /// Samples in it.
+    pub samples: u32,
+    /// Now, milliseconds since 1970.
+    pub timestamp_ms: i64,
+}
+
+impl Pending {
+    pub(super) fn stored_len(&self) -> u64 {
+        (RECORD_HEADER_LEN + self.payload.len()) as u64
+    }
+}
+
+/// What a consumer read from the log and holds in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Samples.
+    pub samples: u64,
+    /// Bytes as stored.
+    pub bytes: u64,
+    /// When the oldest record of them was appended, milliseconds since 1970.
+    pub oldest_ms: Option<i64>,
+}
+
+enum Message {
+    Append(Pending, oneshot::Sender<Result<(), CommitError>>),
+    Tick(i64),
+    Stop,
+}
+
+/// A log that is open. Whoever opens it holds the directory's lock.
+#[derive(Debug)]
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    options: LogOptions,
+    shared: Arc<Shared>,
+    sender: mpsc::Sender<Message>,
+    waiting: Semaphore,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Log {
+    /// Recovers the directory and starts the writer. Blocks while the last segment is read.
+    pub fn open(disk: Arc<dyn Disk>, options: LogOptions) -> io::Result<Self> {
+        let (shared, store) = recovery::open(disk.clone(), options.clone())?;
+        let (sender, receiver) = mpsc::channel(WAITING_APPENDS);
+        let thread =
+            std::thread::Builder::new().name("sonde-log".into()).spawn(move || run(store, receiver))?;
+        let waiting = Semaphore::new(WAITING_BYTES as usize);
+        Ok(Self { disk, options, shared, sender, waiting, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Appends a record; resolves once it is durable, or refused.
+    pub async fn append(&self, pending: Pending) -> Result<(), AppendError> {
+        let bytes = pending.payload.len() as u64;
+        let allowed = self.options.max_record_bytes;
+        if bytes > allowed {
+            return Err(AppendError::TooLarge { bytes, allowed });
+        }
+        let weight = u32::try_from(bytes).unwrap_or(WAITING_BYTES).clamp(1, WAITING_BYTES);
+        let _room = self.waiting.acquire_many(weight).await.map_err(|_| AppendError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Message::Append(pending, reply)).await.map_err(|_| AppendError::Closed)?;
+        match answer.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if error.disk_full => {
+                Err(AppendError::DiskFull { path: self.options.dir.clone() })
+            }
+            Ok(Err(error)) => {
+                Err(AppendError::Io { path: self.options.dir.clone(), reason: error.to_string() })
+            }
+            Err(_) => Err(AppendError::Closed),
+        }
+    }
+
+    /// Opens a consumer; each name once. `name` must be fit for a file's name.
+    pub fn consumer(&self, name: &str) -> io::Result<Consumer> {
+        Consumer::open(self.disk.clone(), self.shared.clone(), &self.options.dir.join(CURSORS), name)
+    }
+
+    /// Lets the writer look at the bounds every half second, until the log is closed.
+    pub async fn keep_bounds(&self) {
+        loop {
+            tokio::time::sleep(TICK).await;
+            match self.sender.try_send(Message::Tick(now_ms())) {
+                // A full channel means that the writer is busy with commits, which keep the bounds too.
+                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+            }
+        }
+    }
+
+    /// What it holds and did.
+    pub fn stats(&self, now_ms: i64) -> LogStats {
+        let index = self.shared.lock();
+        let mut stats = index.stats.clone();
+        stats.bytes = index.bytes();
+        stats.segments = index.segments.len() as u64;
+        let oldest = index.segments.front().map(|segment| segment.created_ms);
+        stats.oldest_age_seconds = oldest.map_or(0.0, |created| seconds_since(created, now_ms));
+        stats
+    }
+
+    /// Fills in what the log knows of a consumer's backlog and losses; `held` is what the consumer read and did not
+    /// deliver yet.
+    pub fn add_backlog(&self, consumer: &str, held: Held, now_ms: i64, stats: &mut TargetStats) {
+        let index = self.shared.lock();
+        let Some(state) = index.consumers.iter().find(|state| state.name == consumer) else { return };
+        stats.pending_samples = index.end.sample.saturating_sub(state.read.sample) + held.samples;
+        stats.pending_bytes = index.bytes_after(state.read) + held.bytes;
+        let oldest = held.oldest_ms.or_else(|| index.began_ms(state.read));
+        stats.lag_seconds = oldest.map_or(0.0, |oldest| seconds_since(oldest, now_ms));
+        for (reason, count) in [("damaged", state.lost_damaged), ("expired", state.lost_expired)] {
+            if count > 0 {
+                *stats.dropped_samples.entry(reason.into()).or_default() += count;
+            }
+        }
+    }
+
+    /// Writes what waits, and ends the writer.
+    pub async fn close(&self) {
+        let _ = self.sender.send(Message::Stop).await;
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+fn seconds_since(then_ms: i64, now_ms: i64) -> f64 {
+    now_ms.saturating_sub(then_ms).max(0) as f64 / 1000.0
+}
+
+/// Now, milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+fn run(mut store: Store, mut receiver: mpsc::Receiver<Message>) {
+    let mut failing = false;
+    while let Some(first) = receiver.blocking_recv() {
+        let mut group = Vec::new();
+        let mut replies = Vec::new();
+        let (mut bytes, mut next, mut stop) = (0, Some(first), false);
+        while let Some(message) = next.take() {
+            match message {
+                Message::Append(pending, reply) => {
+                    bytes += pending.stored_len();
+                    group.push(pending);
+                    replies.push(reply);
+                }
+                Message::Tick(now) => store.maintain(now),
+                Message::Stop => {
+                    stop = true;
+                    receiver.close();
+                }
+            }
+            if bytes < GROUP_BYTES {
+                next = receiver.try_recv().ok();
+            }
+        }
+        if let Some(now) = group.last().map(|pending| pending.timestamp_ms) {
+            let result = store.commit(&group, now);
+            report(&result, &mut failing);
+            for reply in replies {
+                // Nobody waits any more: the record is in the log all the same.
+                let _ = reply.send(result.clone());
+            }
+        }
+        if stop && receiver.is_empty() {
+            return;
+        }
+    }
+}
+
+/// One line when the disk begins to fail and one when it recovered, however many appends are refused between.
+fn report(result: &Result<(), CommitError>, failing: &mut bool) {
+    match result {
+        Err(error) if !*failing => tracing::error!(%error, "the log refuses samples"),
+        Ok(()) if *failing => tracing::info!("the log takes samples again"),
+        _ => {}
+    }
+    *failing = result.is_err();
+}
