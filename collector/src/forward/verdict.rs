@@ -21,7 +21,7 @@ pub(super) fn judge(status: u16, retry_after: Option<Duration>) -> Verdict {
         200..300 => Verdict::Delivered,
         408 | 425 | 429 | 500.. => Verdict::Later(retry_after),
         // A redirect is not followed: the body would go to who knows where, and credentials with it.
-        ..400 | 401..=405 | 407 => Verdict::Misconfigured,
+        ..=399 | 401..=405 | 407 => Verdict::Misconfigured,
         _ => Verdict::Refused,
     }
 }
