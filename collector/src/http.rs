@@ -81,6 +81,13 @@ impl ListenConfig {
         }
     }
 
+    /// Reads the files of certificates and credentials, to tell in advance what [`Listener::bind`] would refuse.
+    pub fn check_files(&self) -> Result<(), ListenError> {
+        self.tls.as_ref().map(tls::server_config).transpose()?;
+        self.auth.as_deref().map(Credentials::read).transpose()?;
+        Ok(())
+    }
+
     /// Whether only someone known can ask: by credentials or a client certificate.
     pub fn is_guarded(&self) -> bool {
         self.auth.is_some() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())

@@ -10,14 +10,23 @@
 //! | [`http`] | the shared HTTP edge: TLS, credentials, bounded connections, graceful end |
 //! | [`log`] | the durable log: segments, writer, consumers with cursors |
 //! | [`forward`] | one task per target: batches, order, retry rules |
+//! | `ingest` | (`server`) remote write over HTTP, judged |
+//! | `telemetry` | (`server`) own metrics and status |
+//! | `server` | (`server`) the program: configuration, wiring, life cycle |
 //! | [`pipeline`] | log and forwarders put together: the one door for a sample |
 #![forbid(unsafe_code)]
 
 pub mod config;
 pub mod forward;
 pub mod http;
+#[cfg(feature = "server")]
+pub mod ingest;
 pub mod log;
 pub mod pipeline;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
+pub mod telemetry;
 pub mod units;
 pub mod wire;
 

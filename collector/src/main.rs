@@ -1,2 +1,50 @@
-//! The collector as a server.
-fn main() {}
+//! `sonde-collector`: arguments → configuration → run → exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sonde_collector::server::{Command, CommandLine, Config, print_inspection, run, stop_on_signals};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let CommandLine { command, options, config } = CommandLine::parse();
+    let command = command.unwrap_or(Command::Run);
+    if let Command::Inspect { dir } = &command {
+        return exit(print_inspection(dir, &mut std::io::stdout()));
+    }
+    let config = match Config::load(options, config.as_deref()) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(2);
+        }
+    };
+    if command == Command::CheckConfig {
+        println!("configuration is good");
+        return ExitCode::SUCCESS;
+    }
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&config.log_level))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    exit(serve(config))
+}
+
+#[tokio::main]
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    stop_on_signals(stop.clone())?;
+    run(config, stop).await
+}
+
+fn exit(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sonde-collector: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -22,6 +22,8 @@ pub(super) fn open(disk: Arc<dyn Disk>, options: LogOptions) -> io::Result<(Arc<
     disk.create_dir(&dir)?;
     disk.create_dir(&options.dir.join(CURSORS))?;
     disk.sync_dir(&options.dir)?;
+    // A segment that was abandoned and removed must not come back after a later crash and cut off what follows.
+    disk.sync_dir(&dir)?;
     let (mut segments, next_generation) = list_segments(&*disk, &dir)?;
     drop_unreadable(&*disk, &mut segments)?;
     drop_empty(&*disk, &mut segments);

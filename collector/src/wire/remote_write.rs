@@ -214,6 +214,9 @@ pub enum DecodeError {
     /// Not a snappy block.
     #[error("body is no snappy block: {0}")]
     Snappy(#[from] snap::Error),
+    /// Ends in the middle of a field.
+    #[error("body is no remote-write 1.0 message: a field is cut off or malformed")]
+    Truncated,
     /// Not the message expected.
     #[error("body is no remote-write 1.0 message: {0}")]
     Protobuf(#[from] prost::DecodeError),
@@ -229,17 +232,27 @@ impl WriteRequest {
 
     /// Decodes a snappy block of at most `max_decoded` bytes; the declared length is checked before memory is taken.
     pub fn from_snappy(body: &[u8], max_decoded: u64) -> Result<Self, DecodeError> {
-        let declared = snap::raw::decompress_len(body)? as u64;
-        if declared > max_decoded {
-            return Err(DecodeError::TooLarge { declared, allowed: max_decoded });
-        }
-        Ok(Self::decode(snap::raw::Decoder::new().decompress_vec(body)?.as_slice())?)
+        Ok(Self::decode(unpack(body, max_decoded)?.as_slice())?)
     }
 
     /// Samples and histograms in it: what counts as one sample everywhere in the project.
     pub fn sample_count(&self) -> u64 {
         self.timeseries.iter().map(|series| (series.samples.len() + series.histograms.len()) as u64).sum()
     }
+}
+
+/// Unpacks a snappy block; the length that it declares is checked before memory is taken.
+pub fn unpack(body: &[u8], max_decoded: u64) -> Result<Vec<u8>, DecodeError> {
+    let declared = snap::raw::decompress_len(body)? as u64;
+    if declared > max_decoded {
+        return Err(DecodeError::TooLarge { declared, allowed: max_decoded });
+    }
+    Ok(snap::raw::Decoder::new().decompress_vec(body)?)
+}
+
+/// Bytes of memory that an unpacked message will take once decoded, found without taking them.
+pub fn memory_to_decode(message: &[u8]) -> Result<u64, DecodeError> {
+    super::estimate::decoded_bytes(message)
 }
 
 #[cfg(test)]

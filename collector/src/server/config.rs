@@ -1,0 +1,255 @@
+//! The collector's configuration: what the options mean, and everything that is wrong with them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+
+use super::options::Options;
+use crate::config::{Problems, QueueConfig, RemoteWriteTarget, problems_of_targets};
+use crate::http::{ListenConfig, ListenTls};
+use crate::units::{UnitError, parse_bytes, parse_duration};
+
+const PORT: u16 = 10310;
+const DATA_DIR: &str = "/var/lib/sonde/collector";
+
+/// Everything the collector needs to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: ListenConfig,
+    /// The queue.
+    pub queue: QueueConfig,
+    /// Targets.
+    pub remote_write: Vec<RemoteWriteTarget>,
+    /// File of keys.
+    pub api_keys: Option<PathBuf>,
+    /// Label that holds the project.
+    pub tenant_label: Option<String>,
+    /// Filter of log lines.
+    pub log_level: String,
+}
+
+/// A configuration file: the options, and tables that flags cannot express.
+#[derive(Debug, Default, Deserialize)]
+struct File {
+    #[serde(default)]
+    remote_write: Vec<RemoteWriteTarget>,
+    #[serde(flatten)]
+    options: toml::Table,
+}
+
+impl Config {
+    /// Builds the configuration from options and a file; all problems are reported together.
+    pub fn load(options: Options, file: Option<&Path>) -> Result<Self, Problems> {
+        let mut problems = Problems::new();
+        let (from_file, mut targets) = match file {
+            None => (Options::default(), Vec::new()),
+            Some(path) => read_file(path, &mut problems),
+        };
+        // Targets of a flag or the environment replace those of the file, like any other setting.
+        if !options.remote_write.is_empty() {
+            targets = options.remote_write.iter().filter_map(|url| url.parse().ok()).collect();
+        }
+        let config = Self::build(options.or(from_file), targets, &mut problems);
+        problems.into_result().map(|()| config)
+    }
+
+    fn build(options: Options, remote_write: Vec<RemoteWriteTarget>, problems: &mut Problems) -> Self {
+        let mut queue = QueueConfig::new(options.data_dir.clone().unwrap_or_else(|| DATA_DIR.into()));
+        if let Some(text) = &options.queue_max_bytes {
+            queue.max_bytes = parsed("queue-max-bytes", parse_bytes(text), queue.max_bytes, problems);
+        }
+        if let Some(text) = &options.queue_max_age {
+            queue.max_age = parsed("queue-max-age", parse_duration(text), queue.max_age, problems);
+        }
+        problems.extend(queue.problems());
+        problems.extend(problems_of_targets(&remote_write));
+        let listen = listen(&options, problems);
+        if let Some(path) = &options.api_keys
+            && let Err(error) = crate::ingest::ApiKeys::read(path)
+        {
+            problems.push("api-keys", error.to_string(), "a file with `PROJECT KEY` lines");
+        }
+        if let Some(label) = &options.tenant_label {
+            let good = label.bytes().all(|c| c == b'_' || c.is_ascii_alphanumeric())
+                && !label.starts_with("__")
+                && label.bytes().next().is_some_and(|c| !c.is_ascii_digit());
+            problems.check(
+                good,
+                "tenant-label",
+                format!("`{label}` is no label name"),
+                "[a-zA-Z_][a-zA-Z0-9_]*, not `__…`",
+            );
+        }
+        let log_level = options.log_level.unwrap_or_else(|| "info".into());
+        problems.check(
+            EnvFilter::try_new(&log_level).is_ok(),
+            "log-level",
+            format!("`{log_level}` is no filter"),
+            "error, warn, info, debug, trace, or MODULE=LEVEL,…",
+        );
+        Self {
+            listen,
+            queue,
+            remote_write,
+            api_keys: options.api_keys,
+            tenant_label: options.tenant_label,
+            log_level,
+        }
+    }
+}
+
+fn parsed<T>(path: &str, result: Result<T, UnitError>, default: T, problems: &mut Problems) -> T {
+    result.unwrap_or_else(|error| {
+        problems.push(path, error.to_string(), "");
+        default
+    })
+}
+
+fn read_file(path: &Path, problems: &mut Problems) -> (Options, Vec<RemoteWriteTarget>) {
+    let allowed = "a TOML file with the names of the flags";
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.push("config", format!("cannot read {}: {error}", path.display()), allowed);
+            return Default::default();
+        }
+    };
+    // Only the message: the rest of a TOML error quotes the line, and a line may hold a secret.
+    let mut refuse =
+        |error: toml::de::Error| problems.push(path.display().to_string(), error.message(), allowed);
+    match toml::from_str::<File>(&text) {
+        Err(error) => {
+            refuse(error);
+            Default::default()
+        }
+        Ok(file) => {
+            let options = file.options.try_into().unwrap_or_else(|error| {
+                refuse(error);
+                Options::default()
+            });
+            (options, file.remote_write)
+        }
+    }
+}
+
+fn listen(options: &Options, problems: &mut Problems) -> ListenConfig {
+    let guarded =
+        options.api_keys.is_some() || options.listen_auth.is_some() || options.listen_tls_client_ca.is_some();
+    let anonymous = options.allow_anonymous.unwrap_or(false);
+    let default = if guarded || anonymous { [0, 0, 0, 0] } else { [127, 0, 0, 1] };
+    let mut addr = SocketAddr::from((default, PORT));
+    if let Some(text) = &options.listen {
+        match text.parse() {
+            Ok(parsed) => addr = parsed,
+            Err(_) => {
+                problems.push("listen", format!("`{text}` is no address"), "IP:PORT, such as 127.0.0.1:10310")
+            }
+        }
+    }
+    problems.check(
+        guarded || anonymous || addr.ip().is_loopback(),
+        "listen",
+        format!("{addr} is not on loopback and nobody is asked for a key"),
+        "a loopback address, or --api-keys, --listen-auth, --listen-tls-client-ca, --allow-anonymous",
+    );
+    let mut listen = ListenConfig::new(addr);
+    match (&options.listen_tls_cert, &options.listen_tls_key) {
+        (Some(cert), Some(key)) => {
+            let client_ca = options.listen_tls_client_ca.clone();
+            listen.tls = Some(ListenTls { cert: cert.clone(), key: key.clone(), client_ca });
+        }
+        (None, None) => problems.check(
+            options.listen_tls_client_ca.is_none(),
+            "listen-tls-client-ca",
+            "needs a certificate of the listener",
+            "together with --listen-tls-cert and --listen-tls-key",
+        ),
+        _ => problems.push(
+            "listen-tls-cert",
+            "a certificate needs its key, and a key its certificate",
+            "both or neither",
+        ),
+    }
+    listen.auth = options.listen_auth.clone();
+    problems.check(
+        !(options.api_keys.is_some() && options.listen_auth.is_some()),
+        "listen-auth",
+        "would ask for the same header as the API keys",
+        "one of --listen-auth and --api-keys",
+    );
+    if let Err(error) = listen.check_files() {
+        problems.push("listen", error.to_string(), "readable PEM files, and a file of credentials");
+    }
+    listen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn load(options: Options, file: &str) -> Result<Config, Problems> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, file).unwrap();
+        Config::load(options, Some(&path))
+    }
+
+    #[test]
+    fn nothing_at_all_is_a_good_configuration() {
+        let config = Config::load(Options::default(), None).unwrap();
+        assert_eq!(config.listen.addr.to_string(), "127.0.0.1:10310");
+        assert_eq!(config.queue.max_bytes, 500_000_000);
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let file =
+            "queue-max-age = \"2h\"\nqueue-max-bytes = \"1GB\"\n[[remote_write]]\nurl = \"http://file/w\"\n";
+        let options = Options {
+            queue_max_age: Some("3h".into()),
+            remote_write: vec!["http://flag/w".into()],
+            ..Options::default()
+        };
+        let config = load(options, file).unwrap();
+        assert_eq!(config.queue.max_age, Duration::from_secs(3 * 3600));
+        assert_eq!(config.queue.max_bytes, 1_000_000_000);
+        assert_eq!(config.remote_write[0].shown_url(), "http://flag/w");
+        assert_eq!(load(Options::default(), file).unwrap().remote_write[0].shown_url(), "http://file/w");
+    }
+
+    #[test]
+    fn all_problems_are_reported_together() {
+        let options = Options {
+            listen: Some("0.0.0.0:1".into()),
+            queue_max_bytes: Some("500".into()),
+            queue_max_age: Some("1s".into()),
+            tenant_label: Some("1x".into()),
+            api_keys: None,
+            ..Options::default()
+        };
+        let file = "[[remote_write]]\nurl = \"gopher://x\"\n";
+        let problems = load(options, file).unwrap_err();
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            ["queue-max-bytes", "queue-max-age", "remote_write[0].url", "listen", "tenant-label"]
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_in_the_file_is_a_problem_and_no_secret_is_quoted() {
+        assert!(
+            load(Options::default(), "queue-max-bites = \"1GB\"")
+                .unwrap_err()
+                .to_string()
+                .contains("queue-max-bites")
+        );
+        let error =
+            load(Options::default(), "[[remote_write]]\nurl = \"http://u:hunter2@h/w\nx").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
