@@ -49,6 +49,7 @@ fn observe(config: Config) -> anyhow::Result<ExitCode> {
         run(config, stop).await
     });
     runtime.shutdown_timeout(LEFTOVERS);
+    tracing::info!("stopped");
     done.map(|()| ExitCode::SUCCESS)
 }
 

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::core::{Core, Parts};
 use crate::kernel::Wakeups;
 use crate::registry::{Snapshot, Source, SourceGone};
+use crate::telemetry::QueueFill;
 
 /// Time between two visits to the ring. A full ring holds 6,800 events, so this is good for 68,000 a second before the
 /// wake-up at half full is needed at all.
@@ -84,7 +85,8 @@ impl Observer {
     }
 
     fn answer(&mut self, request: Request) {
-        let snapshot = self.core.snapshot(request.max_age);
+        let waiting = QueueFill { depth: self.requests.len(), capacity: self.requests.max_capacity() };
+        let snapshot = self.core.snapshot(request.max_age, waiting);
         // Whoever asked may have gone meanwhile.
         let _ = request.reply.send(snapshot);
     }

@@ -16,6 +16,24 @@ use crate::registry::catalog::agent as catalog;
 use crate::registry::{Buckets, Histogram, Labels, SnapshotBuilder};
 use crate::state::Connections;
 
+/// A queue between two tasks at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueFill {
+    /// Messages that wait.
+    pub depth: usize,
+    /// Messages that fit.
+    pub capacity: usize,
+}
+
+impl QueueFill {
+    /// Adds the series under the queue's name.
+    pub fn collect(self, name: &'static str, builder: &mut SnapshotBuilder) {
+        let (none, own) = (Labels::empty(), Labels::new([("queue", name)]));
+        builder.number(&catalog::QUEUE_DEPTH, &none, &own, self.depth as f64);
+        builder.number(&catalog::QUEUE_CAPACITY, &none, &own, self.capacity as f64);
+    }
+}
+
 /// Counters of the event loop.
 #[derive(Debug)]
 pub struct Telemetry {

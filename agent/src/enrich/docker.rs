@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::metadata::{ContainerMetadata, ContainerRef, InspectError};
+use crate::telemetry::QueueFill;
 
 /// An answer: about whom, and what.
 pub type Answer = (ContainerRef, Result<ContainerMetadata, InspectError>);
@@ -72,9 +73,10 @@ impl Inspector {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Questions that wait.
-    pub fn queued(&self) -> usize {
-        self.questions.max_capacity() - self.questions.capacity()
+    /// Questions that wait, and how many may.
+    pub fn fill(&self) -> QueueFill {
+        let capacity = self.questions.max_capacity();
+        QueueFill { depth: capacity - self.questions.capacity(), capacity }
     }
 }
 

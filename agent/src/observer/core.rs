@@ -16,7 +16,7 @@ use crate::node::{self, NodeIdentity, NodeReader};
 use crate::probes::{self, Event, cgroup::CgroupEvent, process::Gather};
 use crate::registry::{Labels, Rejections, Snapshot, SnapshotBuilder};
 use crate::state::Connections;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{QueueFill, Telemetry};
 
 /// Events taken before anything else gets its turn.
 const DRAIN_BUDGET: usize = 20_000;
@@ -111,8 +111,8 @@ impl Core {
         });
     }
 
-    /// A snapshot not older than `max_age`.
-    pub fn snapshot(&mut self, max_age: Duration) -> Arc<Snapshot> {
+    /// A snapshot not older than `max_age`. `waiting` is the queue of those who ask for one.
+    pub fn snapshot(&mut self, max_age: Duration, waiting: QueueFill) -> Arc<Snapshot> {
         if let Some((taken, snapshot)) = &self.last
             && taken.elapsed() <= max_age
         {
@@ -120,7 +120,7 @@ impl Core {
         }
         let start = Instant::now();
         self.observe();
-        let snapshot = Arc::new(self.build());
+        let snapshot = Arc::new(self.build(waiting));
         self.telemetry.snapshot_duration(start.elapsed());
         self.publish();
         self.last = Some((start, snapshot.clone()));
@@ -212,7 +212,7 @@ impl Core {
         }
     }
 
-    fn build(&mut self) -> Snapshot {
+    fn build(&mut self, waiting: QueueFill) -> Snapshot {
         let now = clock::boot();
         let mut builder = SnapshotBuilder::after(std::mem::take(&mut self.rejections));
         let parts = &mut self.parts;
@@ -225,6 +225,8 @@ impl Core {
         self.telemetry.collect_kernel(&mut parts.kernel, &mut builder);
         self.telemetry.collect_tables(&parts.connections, &parts.workloads.stats(), &mut builder);
         self.telemetry.collect(&mut builder);
+        waiting.collect("snapshot_requests", &mut builder);
+        parts.inspector.fill().collect("inspections", &mut builder);
         // Two snapshots never share a timestamp: a target would refuse the second one's samples.
         self.last_at = clock::unix().max(UnixMillis(self.last_at.0 + 1));
         let snapshot = builder.build(self.last_at, parts.common.clone());

@@ -7,6 +7,9 @@ use std::time::Instant;
 use crate::registry::catalog::agent::{SCRAPE_DURATION_SECONDS, SCRAPES_FAILED_TOTAL};
 use crate::registry::{Buckets, Format, Histogram, Labels, SnapshotBuilder};
 
+/// Why a scrape is not answered to the end.
+pub(super) const FAILURES: [&str; 5] = ["busy", "client_gone", "client_slow", "stopping", "timeout"];
+
 /// Counts of scrapes, shared between the server and whoever makes snapshots.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -29,13 +32,14 @@ impl Stats {
             let own = Labels::new([("format", format.name())]);
             builder.histogram(&SCRAPE_DURATION_SECONDS, &none, &own, &Arc::new(durations.clone()));
         }
-        for (reason, count) in &counts.failed {
-            let own = Labels::new([("reason", *reason)]);
-            builder.number(&SCRAPES_FAILED_TOTAL, &none, &own, *count as f64);
+        for reason in FAILURES {
+            let count = counts.failed.get(reason).copied().unwrap_or_default();
+            builder.number(&SCRAPES_FAILED_TOTAL, &none, &Labels::new([("reason", reason)]), count as f64);
         }
     }
 
     pub(super) fn count_failed(&self, reason: &'static str) {
+        debug_assert!(FAILURES.contains(&reason), "{reason} would not be shown");
         *self.lock().failed.entry(reason).or_default() += 1;
     }
 

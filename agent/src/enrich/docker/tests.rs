@@ -99,7 +99,7 @@ async fn a_full_queue_hands_the_question_back_and_shutdown_ends_the_task() {
     for _ in 0..QUEUE {
         inspector.ask(container("abc")).unwrap();
     }
-    assert_eq!(inspector.queued(), QUEUE);
+    assert_eq!(inspector.fill(), QueueFill { depth: QUEUE, capacity: QUEUE });
     assert_eq!(inspector.ask(container("abc")), Err(container("abc")));
     shutdown.cancel();
     task.await.unwrap();

@@ -64,11 +64,8 @@ super::catalog! {
         "Messages waiting between two tasks of the agent",
         from "the channel";
     QUEUE_CAPACITY: Gauge "sonde_agent_queue_capacity" ["queue"]
-        "Messages that fit between two tasks of the agent",
+        "Messages that fit between two tasks of the agent; who finds the queue full waits or asks again",
         from "the channel";
-    QUEUE_DROPPED_TOTAL: Counter "sonde_agent_queue_dropped_total" ["queue"]
-        "Messages dropped because the queue was full",
-        from "the sender";
     CONNECTIONS: Gauge "sonde_agent_connections" []
         "Open TCP connections in the agent's table",
         from "the table";
