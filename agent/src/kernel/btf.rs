@@ -3,7 +3,11 @@
 //! Format: Documentation/bpf/btf.rst in the kernel's sources. The blob is `/sys/kernel/btf/vmlinux` (5–8 MB), or a file
 //! named by configuration, so every access is checked: a damaged blob is an error, not a panic.
 
+mod sparse;
+
 use std::collections::HashMap;
+
+pub use sparse::{Hook, sparse};
 
 const MAGIC: u16 = 0xeb9f;
 const TYPE_BYTES: usize = 12;
@@ -15,10 +19,12 @@ mod kind {
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;
     pub const ENUM: u32 = 6;
+    pub const FWD: u32 = 7;
     pub const TYPEDEF: u32 = 8;
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
     pub const RESTRICT: u32 = 11;
+    pub const FUNC: u32 = 12;
     pub const FUNC_PROTO: u32 = 13;
     pub const VAR: u32 = 14;
     pub const DATASEC: u32 = 15;
@@ -151,6 +157,17 @@ impl<'a> Btf<'a> {
             }
         }
         Err(absent())
+    }
+
+    /// Id of the first type of a kind and name.
+    fn find(&self, kind: u32, name: &str) -> Result<Option<u32>, BtfError> {
+        for (index, at) in self.types.iter().enumerate() {
+            let ty = self.read(*at as usize)?;
+            if ty.kind == kind && self.string(ty.name)? == name {
+                return Ok(Some(index as u32 + 1));
+            }
+        }
+        Ok(None)
     }
 
     /// Bit offset and type of a member, in `id` or in an anonymous structure inside it.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Options;
+use super::{Options, btf::Hook};
 
 /// Something the kernel half can do, by itself useful to a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -90,6 +90,16 @@ impl fmt::Display for Choice {
             Self::Iterator(_, target) => write!(f, "iter/{target}"),
         }
     }
+}
+
+/// Every hook that is looked up in the kernel's types.
+pub fn hooks() -> Vec<Hook> {
+    let hooks = |choice: &Choice| match choice {
+        Choice::BtfTracepoints(programs) => programs.iter().map(|(_, hook)| Hook::Tracepoint(hook)).collect(),
+        Choice::Iterator(_, target) => vec![Hook::Iterator(target)],
+        Choice::Tracepoint(..) => Vec::new(),
+    };
+    FeatureId::ALL.iter().flat_map(|id| id.chain()).flat_map(hooks).collect()
 }
 
 /// What became of a feature on this kernel.

@@ -4,7 +4,11 @@ use std::fs;
 
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
 
-use super::{Options, btf::Btf, offsets, tracefs};
+use super::{
+    Options,
+    btf::{self, Btf},
+    feature, offsets, tracefs,
+};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sonde-ebpf.o"));
 
@@ -45,12 +49,17 @@ fn read_btf(options: &Options) -> Result<(AyaBtf, Vec<(&'static str, u32)>), Str
     let name = options.btf.display();
     let blob = fs::read(&options.btf).map_err(|error| format!("kernel type information {name}: {error}"))?;
     let describe = |error: &dyn std::error::Error| format!("kernel type information {name}: {error}");
-    let offsets = offsets::resolve(&Btf::parse(&blob).map_err(|error| describe(&error))?);
+    let btf = Btf::parse(&blob).map_err(|error| describe(&error))?;
+    let offsets = offsets::resolve(&btf);
     if let Some(first) = offsets.missing.first() {
         let others = offsets.missing.len() - 1;
         return Err(format!("kernel type information {name}: {first}, and {others} more"));
     }
-    let btf = AyaBtf::parse(&blob, Endianness::default()).map_err(|error| describe(&error))?;
+    let sparse = btf::sparse(&btf, &feature::hooks()).map_err(|error| describe(&error))?;
+    // The kernel's blob and its index are gone before the next allocations, so that the peak is one of the two.
+    drop(btf);
+    drop(blob);
+    let btf = AyaBtf::parse(&sparse, Endianness::default()).map_err(|error| describe(&error))?;
     Ok((btf, offsets.values))
 }
 

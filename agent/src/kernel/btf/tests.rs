@@ -118,3 +118,22 @@ fn the_running_kernel_has_every_required_offset() {
     // skc_dport and skc_num are neighbours in a union since Linux 2.6: a check that does not depend on the version.
     assert_eq!(value("SOCK_NUM").unwrap(), value("SOCK_DPORT").unwrap() + 2);
 }
+
+#[test]
+fn a_sparse_copy_has_the_same_ids() {
+    let mut writer = Writer::new();
+    writer.structure("a", false, &[]);
+    let name = writer.name("btf_trace_knock");
+    writer.words(&[name, kind::TYPEDEF << 24, 1]);
+    writer.structure("b", false, &[]);
+    let name = writer.name("bpf_iter_door");
+    writer.words(&[name, kind::FUNC << 24, 1]);
+    let blob = writer.blob();
+    let btf = Btf::parse(&blob).unwrap();
+    let hooks = [Hook::Iterator("door"), Hook::Tracepoint("knock"), Hook::Tracepoint("absent")];
+    let copy = sparse(&btf, &hooks).unwrap();
+    let copy = Btf::parse(&copy).unwrap();
+    assert_eq!(copy.find(kind::TYPEDEF, "btf_trace_knock"), Ok(Some(2)));
+    assert_eq!(copy.find(kind::FUNC, "bpf_iter_door"), Ok(Some(4)));
+    assert_eq!(copy.find(kind::TYPEDEF, "btf_trace_absent"), Ok(None));
+}
