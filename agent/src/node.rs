@@ -74,7 +74,9 @@ impl NodeReader {
             cpu: self.file("stat", cpu),
             memory: self.file("meminfo", memory),
             disks: self.file("diskstats", disks::read).unwrap_or_default(),
-            interfaces: self.file("1/net/dev", |path| interfaces::read(&self.proc_root, path)).unwrap_or_default(),
+            interfaces: self
+                .file("1/net/dev", |path| interfaces::read(&self.proc_root, path))
+                .unwrap_or_default(),
         }
         .counted(&mut self.failures)
     }

@@ -48,7 +48,13 @@ pub struct MapCost {
 /// All maps.
 pub const MAPS: &[MapCost] = &[
     MapCost { name: "EVENTS", shape: Shape::Ring, key: 0, value: 0, max_entries: EVENTS_BYTES },
-    MapCost { name: "CONN_BY_SOCK", shape: Shape::HashOnDemand, key: 8, value: size_of::<Conn>(), max_entries: CONNS_MAX },
+    MapCost {
+        name: "CONN_BY_SOCK",
+        shape: Shape::HashOnDemand,
+        key: 8,
+        value: size_of::<Conn>(),
+        max_entries: CONNS_MAX,
+    },
     MapCost { name: "LOSSES", shape: Shape::PerCpuArray, key: 4, value: 8, max_entries: LOSSES_MAX },
 ];
 

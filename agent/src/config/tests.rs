@@ -141,7 +141,10 @@ fn a_target_that_is_wrong_is_reported_once_and_by_its_own_name() {
     let problems = given(&["--remote-write", "not a url", "--collector", "ftp://host"]).problems();
     assert_eq!(problems.len(), 2, "{problems:#?}");
     assert!(problems[0].starts_with("remote_write[0].url: `not a url` is not a URL"), "{problems:?}");
-    assert!(problems[1].starts_with("collector.url: scheme `ftp` of `ftp://host/v1/metrics`"), "{problems:?}");
+    assert!(
+        problems[1].starts_with("collector.url: scheme `ftp` of `ftp://host/v1/metrics`"),
+        "{problems:?}"
+    );
     let twice =
         given(&["--collector", "http://h"]).file("[[remote_write]]\nurl = 'http://a'\nname = 'collector'");
     assert_eq!(twice.problems().len(), 1);

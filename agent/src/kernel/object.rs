@@ -7,7 +7,7 @@ use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
 use super::{
     Options,
     btf::{self, Btf},
-    feature, offsets, tracefs,
+    capabilities, feature, offsets, tracefs,
 };
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sonde-ebpf.o"));
@@ -41,8 +41,16 @@ pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
     for (global, value) in offsets.iter().chain(&format) {
         loader.override_global(global, value, true);
     }
-    let ebpf = loader.load(OBJECT).map_err(|error| explain(&error))?;
+    let ebpf = loader.load(OBJECT).map_err(|error| with_capabilities(explain(&error)))?;
     Ok((ebpf, Context { btf, tracefs }))
+}
+
+/// Creating the maps is the first thing that a missing capability refuses.
+fn with_capabilities(reason: String) -> String {
+    match capabilities::missing_for_tracing().as_slice() {
+        [] => reason,
+        missing => format!("{reason}: missing {}", missing.join(" and ")),
+    }
 }
 
 fn read_btf(options: &Options) -> Result<(AyaBtf, Vec<(&'static str, u32)>), String> {
