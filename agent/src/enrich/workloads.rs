@@ -27,7 +27,7 @@ use crate::registry::Labels;
 use crate::resources::{CgroupMounts, Layout};
 use membership::Membership;
 use record::{Key, Naming, Record};
-use table::Table;
+use table::{Filter, Table};
 
 /// What the table needs to know.
 #[derive(Clone, Debug)]
@@ -134,9 +134,10 @@ impl Workloads {
             ),
             Layout::V2 | Layout::Hybrid => {}
         }
+        let filter = Filter { allow: settings.allow.clone(), deny: settings.deny.clone() };
         Self {
             tree: CgroupTree::new(&mounts),
-            table: Table::new(settings.max_workloads),
+            table: Table::new(settings.max_workloads, filter),
             membership: Membership::default(),
             inspections: Inspections::default(),
             by_cgroups: HashMap::new(),
@@ -241,11 +242,7 @@ impl Workloads {
             Naming::Pending => now.0.saturating_sub(record.created.0) >= NAME_GRACE,
             Naming::Replaced => false,
         };
-        let matches = |list: &[Regex]| list.iter().any(|regex| regex.is_match(&record.container_id));
-        named
-            && u128::from(age) >= self.settings.min_age.as_nanos()
-            && (self.settings.allow.is_empty() || matches(&self.settings.allow))
-            && !matches(&self.settings.deny)
+        named && record.is_allowed && u128::from(age) >= self.settings.min_age.as_nanos()
     }
 
     /// Forgets the workloads whose last process went ten minutes ago, and above seven eighths of the cap the ones gone

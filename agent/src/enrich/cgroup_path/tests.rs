@@ -91,6 +91,11 @@ fn the_innermost_container_owns_the_processes() {
         &container(Runtime::Kubepods, ID),
         "/docker/{other}/kubelet/kubepods/pod{uid}/{id}",
     );
+    check(
+        "/kubepods/pod{uid}/{other}/docker/{id}",
+        &container(Runtime::Docker, ID),
+        "/kubepods/pod{uid}/{other}/docker/{id}",
+    );
     check("/lxc.payload.web/docker/{id}", &container(Runtime::Docker, ID), "/lxc.payload.web/docker/{id}");
 }
 

@@ -72,6 +72,8 @@ pub(super) struct Record {
     pub(super) container_id: Box<str>,
     pub(super) labels: Arc<Labels>,
     pub(super) naming: Naming,
+    /// Whether the lists of allowed and denied names let it be shown; decided when it is named.
+    pub(super) is_allowed: bool,
     pub(super) metadata: Option<ContainerMetadata>,
     /// Labels of `container_info`, once there is something to say.
     pub(super) info: Option<Arc<Labels>>,
@@ -97,6 +99,7 @@ impl Record {
             labels: labels(&container_id),
             container_id: container_id.into(),
             naming: if is_asked { Naming::Pending } else { Naming::Final },
+            is_allowed: true,
             key,
             metadata: None,
             info: None,

@@ -5,10 +5,26 @@
 
 use std::collections::HashMap;
 
+use regex::Regex;
+
 use super::record::{Key, Naming, Record, labels};
 use super::{COMM_LEN, Workloads};
 use crate::enrich::metadata::ContainerMetadata;
 use crate::model::{BootNanos, WorkloadIx};
+
+/// Which `container_id`s are shown.
+#[derive(Debug, Default)]
+pub(super) struct Filter {
+    pub(super) allow: Vec<Regex>,
+    pub(super) deny: Vec<Regex>,
+}
+
+impl Filter {
+    fn passes(&self, container_id: &str) -> bool {
+        let matches = |list: &[Regex]| list.iter().any(|regex| regex.is_match(container_id));
+        (self.allow.is_empty() || matches(&self.allow)) && !matches(&self.deny)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -16,6 +32,7 @@ pub(super) struct Table {
     by_key: HashMap<Key, WorkloadIx>,
     by_container_id: HashMap<Box<str>, WorkloadIx>,
     overflow: Record,
+    filter: Filter,
     next: u32,
     max: usize,
 }
@@ -27,7 +44,7 @@ const KEEP_GONE: u64 = 600 * SECOND;
 const KEEP_GONE_IN_NEED: u64 = 60 * SECOND;
 
 impl Table {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize, filter: Filter) -> Self {
         let mut overflow = Record::new(Key::Executable("overflow".into()), BootNanos(0), false);
         overflow.container_id = "/overflow".into();
         overflow.labels = labels("/overflow");
@@ -36,6 +53,7 @@ impl Table {
             by_key: HashMap::new(),
             by_container_id: HashMap::new(),
             overflow,
+            filter,
             next: Workloads::OVERFLOW.0 + 1,
             max,
         }
@@ -85,7 +103,7 @@ impl Table {
         self.next += 1;
         self.by_key.insert(record.key.clone(), ix);
         self.records.insert(ix, record);
-        self.claim_name(ix);
+        self.take_name(ix);
         Some(ix)
     }
 
@@ -96,7 +114,7 @@ impl Table {
             self.by_container_id.remove(&record.container_id);
         }
         record.describe(metadata);
-        self.claim_name(ix);
+        self.take_name(ix);
     }
 
     /// Forgets what is gone long enough. See [`Workloads::retired`].
@@ -135,8 +153,11 @@ impl Table {
         }
     }
 
-    fn claim_name(&mut self, ix: WorkloadIx) {
-        let container_id = self.records[&ix].container_id.clone();
+    /// Settles what follows from a new `container_id`: whether it is shown, and whose it was.
+    fn take_name(&mut self, ix: WorkloadIx) {
+        let Some(record) = self.records.get_mut(&ix) else { return };
+        record.is_allowed = self.filter.passes(&record.container_id);
+        let container_id = record.container_id.clone();
         let Some(older) = self.by_container_id.insert(container_id, ix).filter(|older| *older != ix) else {
             return;
         };
