@@ -208,8 +208,12 @@ mod tests {
     }
 
     async fn get(address: SocketAddr, path: &str) -> String {
+        get_as(address, path, "").await
+    }
+
+    async fn get_as(address: SocketAddr, path: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -236,6 +240,31 @@ mod tests {
         edges.close(deadline).await;
         assert!(!data_dir.exists());
         assert!(TcpStream::connect(address).await.is_err(), "the port is still open");
+    }
+
+    #[tokio::test]
+    async fn credentials_are_demanded_of_all_but_health_checks() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("auth");
+        std::fs::write(&file, "bearer hunter2\n").unwrap();
+        let given = ["--listen-auth", file.to_str().unwrap()];
+        let mut edges = Edges::open(&config(directory.path(), &given)).await.unwrap();
+        let address = edges.address().unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let asker = tokio::spawn(async move {
+            let known = "Authorization: Bearer hunter2\r\n";
+            let answers = [
+                get(address, "/metrics").await,
+                get(address, "/status").await,
+                get(address, "/readyz").await,
+                get_as(address, "/metrics", known).await,
+            ];
+            stopped.cancel();
+            answers.map(|answer| answer.split(' ').nth(1).unwrap().to_owned())
+        });
+        edges.run(Empty, Arc::new(Well), &stop).await.unwrap();
+        assert_eq!(asker.await.unwrap(), ["401", "401", "200", "200"]);
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! The edge itself (TLS, credentials, connections) is `sonde_collector::http`. Here the bound is on scrapes: only
 //! [`MAX_SCRAPES`] are answered at a time, each within [`SCRAPE_TIMEOUT`], because each may hold a snapshot of its
-//! own.
+//! own. Others wait, though not for long.
 
 mod compress;
 mod scrape;
@@ -23,8 +23,10 @@ use crate::registry::{Compression, Format, Source};
 use scrape::Scrape;
 pub use stats::Stats;
 
-/// Scrapes answered at a time; more are refused and counted.
+/// Scrapes answered at a time.
 pub const MAX_SCRAPES: usize = 4;
+/// How long a scrape waits for its turn before it is refused and counted: half of the shortest usual timeout.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Time for one scrape, from the request to the last byte taken by the client.
 pub const SCRAPE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Scrapes that come within this time of each other show the same snapshot.
@@ -88,7 +90,8 @@ async fn status<S: Source>(State(surface): State<Arc<Surface<S>>>) -> Response {
 
 async fn metrics<S: Source>(State(surface): State<Arc<Surface<S>>>, headers: HeaderMap) -> Response {
     let deadline = Instant::now() + SCRAPE_TIMEOUT;
-    let Ok(permit) = surface.scrapes.clone().try_acquire_owned() else {
+    let turn = tokio::time::timeout(PATIENCE, surface.scrapes.clone().acquire_owned()).await;
+    let Ok(Ok(permit)) = turn else {
         return refuse(&surface.stats, "busy", "too many scrapes at a time");
     };
     let format = Format::negotiate(&joined(&headers, header::ACCEPT));
