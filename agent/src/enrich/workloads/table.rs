@@ -158,14 +158,19 @@ impl Table {
         let Some(record) = self.records.get_mut(&ix) else { return };
         record.is_allowed = self.filter.passes(&record.container_id);
         let container_id = record.container_id.clone();
-        let Some(older) = self.by_container_id.insert(container_id, ix).filter(|older| *older != ix) else {
+        let Some(other) = self.by_container_id.insert(container_id.clone(), ix).filter(|other| *other != ix)
+        else {
             return;
         };
+        // Answers may come in another order than the containers lived: the one seen last has the name.
+        let last_seen = |ix: WorkloadIx| (self.records.get(&ix).map(|record| record.last_seen), ix);
+        let (older, newer) = if last_seen(other) < last_seen(ix) { (other, ix) } else { (ix, other) };
+        self.by_container_id.insert(container_id, newer);
         let Some(older) = self.records.get_mut(&older) else { return };
         older.naming = Naming::Replaced;
         let restarts = older.restarts + u64::from(older.key.restarts());
-        if let Some(record) = self.records.get_mut(&ix) {
-            record.restarts += restarts;
+        if let Some(newer) = self.records.get_mut(&newer) {
+            newer.restarts += restarts;
         }
     }
 }

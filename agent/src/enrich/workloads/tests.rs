@@ -225,6 +225,20 @@ fn a_new_container_takes_over_the_name_and_the_restarts() {
 }
 
 #[test]
+fn late_answers_about_an_older_container_do_not_take_the_name_back() {
+    let machine = Machine::v2();
+    let cgroups = [ID, OTHER].map(|id| machine.cgroup(&format!("docker/{id}")));
+    let mut workloads = machine.workloads();
+    let older = workloads.resolve(&origin(7, NO_CGROUP, cgroups[0]), at(10));
+    let newer = workloads.resolve(&origin(8, NO_CGROUP, cgroups[1]), at(11));
+    let questions = [workloads.next_inspection().unwrap(), workloads.next_inspection().unwrap()];
+    for question in questions.into_iter().rev() {
+        workloads.handle_inspected(question, Ok(named("web")), at(12));
+    }
+    assert_eq!((workloads.is_exported(older, at(12)), workloads.is_exported(newer, at(12))), (false, true));
+}
+
+#[test]
 fn a_later_first_process_is_a_restart() {
     let machine = Machine::v2();
     let cgroup = machine.cgroup(&format!("docker/{ID}"));
