@@ -13,7 +13,8 @@ Written from the code by `cargo xtask bless`; a test keeps it up to date.
 
 Every series carries `machine_id` and `system_uuid`; series of containers also `container_id` and `app_id` (left out when
 it is not known). Pushed series carry `instance` and `job=\"sonde-agent\"` besides, and there is `up`, always 1. A series
-that is absent was not measured: absent never means zero.
+that is absent was not measured: absent never means zero. A pushed series that is no longer there is marked as stale once;
+the end of the agent marks nothing, since its next start goes on with the same series.
 
 What the agent counts itself begins at 0 when the agent starts; what it reads from the kernel or from a control group
 goes on from there.
