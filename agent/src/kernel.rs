@@ -9,6 +9,7 @@ mod attach;
 pub mod btf;
 pub mod capabilities;
 mod feature;
+mod heap;
 mod iterator;
 mod object;
 mod offsets;
@@ -67,6 +68,7 @@ type ConnValue = [u8; size_of::<sonde_abi::tcp::Conn>()];
 impl Kernel {
     /// Loads what can be loaded.
     pub fn open(options: &Options) -> Self {
+        heap::return_large_blocks();
         let (loaded, features) = match object::load(options) {
             Ok((mut ebpf, context)) => {
                 let features = attach::all(&mut ebpf, &context, options);

@@ -26,6 +26,10 @@ pub struct Context {
 ///
 /// A sentence that says why the object as a whole cannot be used.
 pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
+    // Making a loader parses all of the kernel's types, for relocations that Rust objects do not have. That is the
+    // agent's peak memory: it goes first, and is let go, while nothing else is there.
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
     let (btf, offsets) = match read_btf(options) {
         Ok((btf, offsets)) => (Ok(btf), offsets),
         Err(reason) => (Err(reason), Vec::new()),
@@ -35,8 +39,6 @@ pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
         Err(reason) => (Err(reason), Vec::new()),
     };
     let cgroup_v1 = u32::from(options.cgroup_v1);
-    let mut loader = EbpfLoader::new();
-    loader.btf(None);
     loader.override_global("READ_CGROUP_V1", &cgroup_v1, true);
     for (global, value) in offsets.iter().chain(&format) {
         loader.override_global(global, value, true);
