@@ -18,6 +18,8 @@
 
 pub mod config;
 pub mod forward;
+#[cfg(feature = "server")]
+pub mod fuzz;
 pub mod http;
 #[cfg(feature = "server")]
 pub mod ingest;

@@ -11,6 +11,8 @@ use super::{Limits, Reason};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the rest of a refused body is thrown away.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Room taken at once, whatever length a request declares.
 const FIRST_ROOM: u64 = 64 << 10;
 
@@ -43,11 +45,24 @@ pub(super) fn declared_length(headers: &HeaderMap, limits: &Limits) -> Result<Op
     }
 }
 
+/// Throws away what is still to come of a body that was refused. Most clients look at the answer only after they have
+/// sent everything, and would otherwise see nothing but a broken connection.
+pub(super) async fn discard(body: &mut Body, limits: &Limits) {
+    let drain = async {
+        let mut left = limits.body_bytes.saturating_mul(2);
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let Some(rest) = left.checked_sub(bytes) else { return };
+            left = rest;
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, drain).await;
+}
+
 /// Reads the whole body.
-pub(super) async fn read(body: Body, declared: Option<u64>, limits: &Limits) -> Result<Bytes, Refused> {
+pub(super) async fn read(body: &mut Body, declared: Option<u64>, limits: &Limits) -> Result<Bytes, Refused> {
     let incomplete = |message: &str| Refused::new(StatusCode::REQUEST_TIMEOUT, Reason::Incomplete, message);
     let collect = async {
-        let mut body = body;
         let mut read = BytesMut::with_capacity(declared.unwrap_or(0).min(FIRST_ROOM) as usize);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| incomplete("the body ended early"))?;

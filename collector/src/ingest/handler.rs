@@ -66,7 +66,7 @@ impl Ingest {
             .with_state(self.clone())
     }
 
-    async fn receive(&self, parts: &Parts, body: Body) -> Result<Option<Refusal>, Refused> {
+    async fn receive(&self, parts: &Parts, body: &mut Body) -> Result<Option<Refusal>, Refused> {
         let project = self.config.keys.project(&parts.headers).ok_or_else(|| {
             Refused::new(StatusCode::UNAUTHORIZED, Reason::Unauthorized, "api key missing or unknown")
         })?;
@@ -136,8 +136,8 @@ fn set_label(labels: &mut Vec<Label>, name: &str, value: &str) {
 }
 
 async fn handle(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    match ingest.receive(&parts, body).await {
+    let (parts, mut body) = request.into_parts();
+    match ingest.receive(&parts, &mut body).await {
         Ok(None) => StatusCode::NO_CONTENT.into_response(),
         Ok(Some(refusal)) => {
             for (reason, samples) in refusal.samples.values() {
@@ -149,6 +149,7 @@ async fn handle(State(ingest): State<Arc<Ingest>>, request: Request) -> Response
         }
         Err(refused) => {
             ingest.stats.refused(refused.reason);
+            body::discard(&mut body, &ingest.config.limits).await;
             let mut response = (refused.status, format!("{}\n", refused.message)).into_response();
             if let Some(seconds) = refused.retry_after {
                 response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
