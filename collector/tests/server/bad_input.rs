@@ -6,6 +6,9 @@ use sonde_collector::wire::remote_write::{Label, WriteRequest};
 use crate::harness::{Server, request, series, until};
 use crate::standin::{Reply, Standin};
 
+/// What it is, body, headers, status, counted reason.
+type Case<'a> = (&'a str, Vec<u8>, &'a [(&'a str, &'a str)], u16, &'a str);
+
 fn snappy(bytes: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(bytes).unwrap()
 }
@@ -20,7 +23,7 @@ async fn every_bad_request_is_refused_and_counted() {
     let server = Server::start(dir.path(), &[]);
     let good = request(vec![series("s", 1, 1.0)]).to_snappy();
     let protobuf2 = ("content-type", "application/x-protobuf;proto=io.prometheus.write.v2.Request");
-    let cases: [(&str, Vec<u8>, &[(&str, &str)], u16, &str); 9] = [
+    let cases: [Case<'_>; 9] = [
         (
             "a bomb by its declared length",
             vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0],

@@ -72,10 +72,6 @@ impl Server {
         Self { child, base: format!("http://{address}") }
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
