@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::registry::catalog::agent::{SCRAPE_DURATION_SECONDS, SCRAPES_FAILED_TOTAL};
+use crate::registry::catalog::agent::{SCRAPE_DURATION_SECONDS, SCRAPES_FAILED_TOTAL, SCRAPES_TOTAL};
 use crate::registry::{Buckets, Format, Histogram, Labels, SnapshotBuilder};
 
 /// Why a scrape is not answered to the end.
@@ -17,10 +17,22 @@ pub struct Stats {
     counts: Mutex<Counts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counts {
-    pub(super) durations: BTreeMap<Format, Histogram>,
+    pub(super) durations: Histogram,
+    /// By format.
+    pub(super) answered: [u64; Format::ALL.len()],
     pub(super) failed: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            durations: Histogram::new(Buckets::AGENT),
+            answered: [0; Format::ALL.len()],
+            failed: BTreeMap::new(),
+        }
+    }
 }
 
 impl Stats {
@@ -28,9 +40,10 @@ impl Stats {
     pub fn collect(&self, builder: &mut SnapshotBuilder) {
         let none = Labels::empty();
         let counts = self.lock();
-        for (format, durations) in &counts.durations {
+        builder.histogram(&SCRAPE_DURATION_SECONDS, &none, &none, &Arc::new(counts.durations.clone()));
+        for format in Format::ALL {
             let own = Labels::new([("format", format.name())]);
-            builder.histogram(&SCRAPE_DURATION_SECONDS, &none, &own, &Arc::new(durations.clone()));
+            builder.number(&SCRAPES_TOTAL, &none, &own, counts.answered[format as usize] as f64);
         }
         for reason in FAILURES {
             let count = counts.failed.get(reason).copied().unwrap_or_default();
@@ -64,11 +77,8 @@ impl Timer {
     pub(super) fn done(self) {
         let seconds = self.start.elapsed().as_secs_f64();
         let mut counts = self.stats.lock();
-        counts
-            .durations
-            .entry(self.format)
-            .or_insert_with(|| Histogram::new(Buckets::AGENT))
-            .observe(seconds);
+        counts.durations.observe(seconds);
+        counts.answered[self.format as usize] += 1;
     }
 
     /// The answer was not taken to its end.

@@ -43,12 +43,7 @@ fn sample_snapshot() -> Snapshot {
     builder.number(&ODD_COUNTER, &web, &Labels::new([("gc", "G1")]), 2.5);
     let mut scrapes = Histogram::new(Buckets::AGENT);
     [0.001, 0.002, 0.3, 12.0].into_iter().for_each(|seconds| scrapes.observe(seconds));
-    builder.histogram(
-        &agent::SCRAPE_DURATION_SECONDS,
-        &none,
-        &Labels::new([("format", "text")]),
-        &Arc::new(scrapes),
-    );
+    builder.histogram(&agent::SCRAPE_DURATION_SECONDS, &none, &none, &Arc::new(scrapes));
     builder.build(UnixMillis(1_700_000_000_000), Labels::new([("machine_id", "m1"), ("system_uuid", "u1")]))
 }
 

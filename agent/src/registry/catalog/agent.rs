@@ -99,8 +99,11 @@ super::catalog! {
     SNAPSHOT_DURATION_SECONDS: Histogram "sonde_agent_snapshot_duration_seconds" []
         "Time to read all sources and to build all series once",
         from "the event loop";
-    SCRAPE_DURATION_SECONDS: Histogram "sonde_agent_scrape_duration_seconds" ["format"]
+    SCRAPE_DURATION_SECONDS: Histogram "sonde_agent_scrape_duration_seconds" []
         "Time to answer a request for /metrics",
+        from "the HTTP server";
+    SCRAPES_TOTAL: Counter "sonde_agent_scrapes_total" ["format"]
+        "Requests for /metrics that were answered",
         from "the HTTP server";
     SCRAPES_FAILED_TOTAL: Counter "sonde_agent_scrapes_failed_total" ["reason"]
         "Requests for /metrics that were not answered to the end",
