@@ -242,6 +242,15 @@ fn every_default_is_valid_and_every_setting_is_read() {
 }
 
 #[test]
+fn the_example_of_the_reference_lacks_nothing_but_its_files() {
+    let page = reference();
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let problems = given(&[]).file(example).problems();
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+    assert!(problems.iter().all(|problem| problem.contains(": cannot read /etc/sonde/")), "{problems:#?}");
+}
+
+#[test]
 fn help_and_misuse_are_left_to_the_command_line() {
     for arguments in [&["--help"][..], &["--no-such-flag"], &["doctor", "--listen"], &["nonsense"]] {
         assert!(matches!(given(arguments).read(), Err(ConfigError::Usage(_))), "{arguments:?}");
