@@ -92,8 +92,8 @@ impl Telemetry {
         self.tracked = Some(tracked);
     }
 
-    /// Adds what the event loop counted, and what the process costs.
-    pub fn collect(&self, builder: &mut SnapshotBuilder) {
+    /// Adds what the event loop counted, what of the node could not be read, and what the process costs.
+    pub fn collect(&self, node_failures: u64, builder: &mut SnapshotBuilder) {
         let none = Labels::empty();
         let version = env!("CARGO_PKG_VERSION");
         let build = Labels::new([("version", version), ("arch", std::env::consts::ARCH)]);
@@ -111,7 +111,7 @@ impl Telemetry {
                 *count as f64,
             );
         }
-        for (pass, count) in &self.pass_failures {
+        for (pass, count) in self.pass_failures.iter().chain([(&"node", &node_failures)]) {
             builder.number(
                 &catalog::PASS_FAILURES_TOTAL,
                 &none,

@@ -7,7 +7,9 @@ use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
 use super::{
     Options,
     btf::{self, Btf},
-    capabilities, feature, offsets, tracefs,
+    capabilities, feature,
+    offsets::{self, Globals},
+    tracefs,
 };
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sonde-ebpf.o"));
@@ -55,7 +57,7 @@ fn with_capabilities(reason: String) -> String {
     }
 }
 
-fn read_btf(options: &Options) -> Result<(AyaBtf, Vec<(&'static str, u32)>), String> {
+fn read_btf(options: &Options) -> Result<(AyaBtf, Globals), String> {
     let name = options.btf.display();
     let blob = fs::read(&options.btf).map_err(|error| format!("kernel type information {name}: {error}"))?;
     let describe = |error: &dyn std::error::Error| format!("kernel type information {name}: {error}");

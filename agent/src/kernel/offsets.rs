@@ -4,11 +4,14 @@ use sonde_abi::offsets::{ABSENT, ALL, Want};
 
 use super::btf::{Btf, BtfError};
 
+/// Values for globals of the kernel half, by name.
+pub type Globals = Vec<(&'static str, u32)>;
+
 /// Values for every entry of the table, in its order.
 #[derive(Debug)]
 pub struct Offsets {
     /// Global and value.
-    pub values: Vec<(&'static str, u32)>,
+    pub values: Globals,
     /// Required members that this kernel does not have.
     pub missing: Vec<BtfError>,
 }

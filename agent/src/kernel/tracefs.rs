@@ -46,7 +46,7 @@ fn parse(format: &str) -> Result<Vec<(&'static str, u32)>, String> {
         .collect()
 }
 
-/// The offset in a line like `field:__u8 saddr[4];	offset:32;	size:4;	signed:0;` if it declares `name`.
+/// The offset in a line like `field:__u8 saddr[4]; offset:32; size:4; signed:0;` if it declares `name`.
 fn field_offset(line: &str, name: &str) -> Option<u32> {
     let mut parts = line.trim().split(';');
     let declaration = parts.next()?.strip_prefix("field:")?;

@@ -224,13 +224,13 @@ impl Core {
         parts.edges.collect(&mut builder);
         self.telemetry.collect_kernel(&mut parts.kernel, &mut builder);
         self.telemetry.collect_tables(&parts.connections, &parts.workloads.stats(), &mut builder);
-        self.telemetry.collect(&mut builder);
+        self.telemetry.collect(parts.node.failures(), &mut builder);
         waiting.collect("snapshot_requests", &mut builder);
         parts.inspector.fill().collect("inspections", &mut builder);
         // Two snapshots never share a timestamp: a target would refuse the second one's samples.
         self.last_at = clock::unix().max(UnixMillis(self.last_at.0 + 1));
         let snapshot = builder.build(self.last_at, parts.common.clone());
-        self.rejections = snapshot.rejections.clone();
+        self.rejections = snapshot.rejections;
         snapshot
     }
 

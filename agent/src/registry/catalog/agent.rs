@@ -85,7 +85,7 @@ super::catalog! {
         "Containers, services and host executables known to the agent",
         from "the table of workloads";
     PASS_FAILURES_TOTAL: Counter "sonde_agent_pass_failures_total" ["pass"]
-        "Passes over the open sockets or the processes that failed",
+        "Passes over open sockets, processes or the node's files that failed, in whole or in part",
         from "the event loop";
     NAMING_LOSSES_TOTAL: Counter "sonde_agent_naming_losses_total" ["reason"]
         "Things that could not be named or had to be left out of the tables that give names",
