@@ -1,8 +1,8 @@
 //! Real containers: one dockerd for all tests of a run, started on its default socket, where the agent looks.
 //!
-//! A dockerd that runs already is used and left alone. One started here has its own data directory and its own
-//! bridge, sets no packet filter, and leaves nothing behind: a shell in front of it cleans up at its end, even
-//! when the test process was killed. Runs of the suite on one machine wait for each other.
+//! A dockerd that runs already is used, with a network of the tests' own. One started here has its own data directory,
+//! sets no packet filter, and leaves nothing behind: a shell in front of it cleans up at its end, even when the test
+//! process was killed. Runs of the suite on one machine wait for each other.
 
 use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
@@ -20,7 +20,8 @@ use crate::wait;
 pub const SOCKET: &str = "/run/docker.sock";
 const LOCK: &str = "/run/lock/sonde-tests.lock";
 const BRIDGE: &str = "sonde-tests0";
-const BRIDGE_ADDRESS: &str = "10.213.77.1/24";
+const NETWORK: &str = "sonde-tests";
+const SUBNET: &str = "10.213.77.0/24";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Everyone who needs a dockerd holds it shared, who needs its absence holds it alone.
@@ -49,7 +50,8 @@ impl Docker {
     #[track_caller]
     pub fn run(&self, name: &str, options: &[&str], arguments: &[&str]) -> Container<'_> {
         let image = self.daemon.image.clone();
-        self.run_image(name, options, &image, arguments)
+        let options = [&["--network", NETWORK], options].concat();
+        self.run_image(name, &options, &image, arguments)
     }
 
     /// Starts a container of any image.
@@ -119,7 +121,7 @@ impl Container<'_> {
     /// Its address on the bridge.
     #[track_caller]
     pub fn ip(&self) -> String {
-        self.inspect("{{.NetworkSettings.IPAddress}}")
+        self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
     }
 
     /// The process id of its first process.
@@ -184,12 +186,18 @@ impl Daemon {
         let supervisor = (!is_served()).then(|| start_dockerd(directory.path()));
         let image = format!("sonde-tests:{}", std::process::id());
         import_image(&image, traffic, directory.path());
+        // One may be left of a run that was killed.
+        let _ = docker().args(["network", "rm", NETWORK]).output();
+        let name = format!("com.docker.network.bridge.name={BRIDGE}");
+        run(docker().args(["network", "create", "--subnet", SUBNET, "--opt", &name, NETWORK]));
         Self { image, supervisor, _directory: directory, _machine: machine }
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        // Best effort: nothing of this may hide why a test failed.
+        let _ = docker().args(["network", "rm", NETWORK]).output();
         match &mut self.supervisor {
             Some(supervisor) => drop(supervisor.terminate()),
             None => drop(docker().args(["rmi", "--force", &self.image]).output()),
@@ -199,14 +207,12 @@ impl Drop for Daemon {
 
 /// What the shell does: dockerd, and at its end or at SIGTERM everything back.
 const SUPERVISE: &str = r#"
-ip link delete "$BRIDGE" 2>/dev/null
-ip link add "$BRIDGE" type bridge && ip address add "$BRIDGE_ADDRESS" dev "$BRIDGE" && ip link set "$BRIDGE" up || exit 1
 dockerd --data-root "$ROOT/data" --exec-root "$ROOT/exec" --pidfile "$ROOT/pid" --host "unix://$SOCKET" \
-    --bridge "$BRIDGE" --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false --userland-proxy=false &
+    --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false --userland-proxy=false &
 daemon=$!
 trap 'kill "$daemon"' TERM INT
 wait "$daemon"; wait "$daemon"
-ip link delete "$BRIDGE"
+ip link delete "$BRIDGE" 2>/dev/null
 umount --lazy "$ROOT"/exec/netns/* "$ROOT"/data/overlay2/*/merged "$ROOT/data" 2>/dev/null
 rm -rf "$ROOT" "$SOCKET"
 "#;
@@ -217,7 +223,7 @@ fn start_dockerd(directory: &Path) -> Process {
     fs::create_dir(&root).expect("create dockerd's directory");
     let mut command = Command::new("sh");
     command.args(["-c", SUPERVISE]).env("ROOT", &root).env("SOCKET", SOCKET);
-    command.env("BRIDGE", BRIDGE).env("BRIDGE_ADDRESS", BRIDGE_ADDRESS);
+    command.env("BRIDGE", BRIDGE);
     let mut process = Process::start_with("dockerd", command, directory, "TERM", Stdio::null());
     wait::until("dockerd to answer", || {
         process.assert_running();

@@ -59,7 +59,8 @@ impl Exposition {
 
     /// The sum of all such samples; zero when there are none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.select(name, labels).iter().map(|sample| sample.value).sum()
+        // Not `sum`: the sum of no floats is -0.
+        self.select(name, labels).iter().fold(0.0, |sum, sample| sum + sample.value)
     }
 }
 

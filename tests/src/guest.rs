@@ -162,9 +162,9 @@ fn report_status(_agent: &Agent) {
         for probe in probes {
             let name = probe["name"].as_str().context("a probe has no name")?;
             let verdict = probe["verdict"].as_str().context("a probe has no verdict")?;
-            let reason = probe["reason"].as_str().unwrap_or_default();
-            anyhow::ensure!(verdict == "ok" || !reason.is_empty(), "{name} is {verdict} without a reason");
-            say(&format!("VERDICT {name} {verdict} {}", one_line(reason)));
+            let detail = probe["reason"].as_str().or_else(|| probe["choice"].as_str()).unwrap_or_default();
+            anyhow::ensure!(!detail.is_empty(), "{name} is {verdict} without a reason");
+            say(&format!("VERDICT {name} {verdict}: {}", one_line(detail)));
         }
         for program in status["programs"].as_array().context("/status has no list `programs`")? {
             let name = program["name"].as_str().context("a program has no name")?;

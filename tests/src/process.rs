@@ -4,7 +4,6 @@
 //! test process however that ends.
 
 use std::fs::File;
-use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -61,9 +60,11 @@ impl Process {
 
     /// Everything it has written so far.
     pub fn output(&self) -> String {
-        let mut text = Vec::new();
-        File::open(&self.log).and_then(|mut log| log.read_to_end(&mut text)).expect("read a log");
-        String::from_utf8_lossy(&text).into_owned()
+        self.read_output().expect("read a log")
+    }
+
+    fn read_output(&self) -> std::io::Result<String> {
+        std::fs::read(&self.log).map(|text| String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Returns the exit status once it has ended.
@@ -119,7 +120,9 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- {} ({}) said:\n{}", self.name, self.log.display(), tail(&self.output()));
+            // Its directory may have gone before it.
+            let said = self.read_output().unwrap_or_default();
+            eprintln!("--- {} said:\n{}", self.name, tail(&said));
         }
     }
 }

@@ -21,11 +21,12 @@ pub type Expected<'e> = (&'e str, &'e [(&'e str, &'e str)], f64);
 pub struct Sonde {
     binary: &'static str,
     address: SocketAddr,
-    directory: TempDir,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     wrapper: Vec<OsString>,
+    /// Before its directory, so that it ends first.
     process: Option<Process>,
+    directory: TempDir,
 }
 
 impl Sonde {

@@ -28,8 +28,9 @@ pub enum Kind {
 pub struct Tsdb {
     kind: Kind,
     address: SocketAddr,
-    directory: TempDir,
+    /// Before its directory, so that it ends first.
     process: Option<Process>,
+    directory: TempDir,
 }
 
 impl Tsdb {
@@ -103,7 +104,7 @@ impl Tsdb {
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", data(directory)))
             .arg(format!("--web.listen-address={}", self.address))
-            .args(["--web.enable-remote-write-receiver", "--log.level=info"]);
+            .args(["--web.enable-remote-write-receiver", "--log.level=warn"]);
         command
     }
 
@@ -114,7 +115,7 @@ impl Tsdb {
             .arg(format!("-httpListenAddr={}", self.address))
             // Answers from the newest samples, not from half a minute ago.
             .args(["-search.latencyOffset=0s", "-search.disableCache", "-retentionPeriod=1"])
-            .args(["-memory.allowedBytes=256MB"]);
+            .args(["-memory.allowedBytes=256MB", "-loggerLevel=WARN"]);
         command
     }
 }

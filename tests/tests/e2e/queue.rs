@@ -186,7 +186,7 @@ fn one_sample_that_the_target_refuses_costs_no_other() {
     prometheus.promql().expect_now("count(poisoned)", 49.0);
     wait::until("the refusal to be counted", || {
         let metrics = collector.metrics().map_err(|error| format!("{error:#}"))?;
-        wait::equal(metrics.sum("sonde_collector_dropped_samples_total", &[]), 1.0)
+        wait::equal(metrics.sum("sonde_collector_target_dropped_samples_total", &[]), 1.0)
     });
 }
 

@@ -68,7 +68,15 @@ fn the_page_comes_in_the_format_that_is_asked_for() {
 fn the_agent_reports_on_itself() {
     require!(Need::Root);
     let agent = Sonde::agent().start();
-    let metrics = agent.metrics().expect("scrape");
+    agent.metrics().expect("scrape once, to be counted");
+    let metrics = wait::until("a snapshot after the first scrape", || {
+        let metrics = agent.metrics()?;
+        anyhow::ensure!(
+            metrics.sum("sonde_agent_scrape_duration_seconds_count", &[]) > 0.0,
+            "none is counted"
+        );
+        anyhow::Ok(metrics)
+    });
     for name in [
         "node_agent_info",
         "sonde_agent_build_info",
@@ -91,7 +99,6 @@ fn the_agent_reports_on_itself() {
         "sonde_agent_map_bytes",
         "sonde_agent_queue_capacity",
         "sonde_agent_snapshot_duration_seconds_count",
-        "sonde_agent_scrape_duration_seconds_count",
         "sonde_agent_workloads",
     ] {
         assert!(!metrics.select(name, &[]).is_empty(), "no {name}");
@@ -100,8 +107,10 @@ fn the_agent_reports_on_itself() {
     assert_eq!(metrics.sum("sonde_agent_program_drops_total", &[]), 0.0, "an idle agent loses nothing");
     assert_eq!(metrics.sum("sonde_agent_decode_errors_total", &[]), 0.0);
     assert_eq!(metrics.sum("sonde_agent_series_rejected_total", &[]), 0.0);
-    let ok = [("probe", "tcp"), ("verdict", "ok")];
-    assert_eq!(metrics.value("sonde_agent_probe_state", &ok).expect("the probe's state"), 1.0);
+    for probe in ["tcp/lifecycle", "tcp/sockets", "process/tasks", "cgroup/directories"] {
+        let ok = [("probe", probe), ("verdict", "ok")];
+        assert_eq!(metrics.value("sonde_agent_probe_state", &ok).expect("the probe's state"), 1.0, "{probe}");
+    }
 }
 
 /// Ids of all programs in the kernel, by name.
