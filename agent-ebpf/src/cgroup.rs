@@ -1,7 +1,9 @@
 //! Cgroups: `tp_btf/cgroup_mkdir` and `tp_btf/cgroup_rmdir` tell path and id of a directory the moment it comes and
 //! goes, so that a container that lives shorter than a scrape still has a name.
 
-use aya_ebpf::{helpers::bpf_probe_read_kernel_str_bytes, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    helpers::bpf_probe_read_kernel_str_bytes, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
 use sonde_abi::{
     Header,
     cgroup::{CgroupRecord, HIERARCHY_V1, HIERARCHY_V2, KIND_CREATED, KIND_REMOVED},
