@@ -1,7 +1,7 @@
 //! Load over loopback, counted in advance.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,17 +23,33 @@ pub fn connect_close(round: u32, cycles: u32) -> Result<Duration> {
     let server = thread::spawn(move || -> std::io::Result<()> {
         for _ in 0..cycles {
             let (mut stream, _) = listener.accept()?;
-            // The client closes first, so the states of both ends are the same in every cycle.
-            stream.read_exact(&mut [0]).or_else(end_of_stream)?;
+            read_end(&mut stream)?;
         }
         Ok(())
     });
     let started = Instant::now();
     for _ in 0..cycles {
-        drop(TcpStream::connect_timeout(&address, STALLED).context("connect over loopback")?);
+        cycle(address).context("connect and close over loopback")?;
     }
     server.join().map_err(|_| anyhow!("the server has panicked"))?.context("accept over loopback")?;
     Ok(started.elapsed())
+}
+
+/// The client closes first and waits for the server, so that every cycle goes through the same states and the
+/// listener's queue never fills: a full queue drops connects, which are then tried again after a second.
+fn cycle(address: SocketAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address, STALLED)?;
+    stream.set_read_timeout(Some(STALLED))?;
+    stream.shutdown(Shutdown::Write)?;
+    read_end(&mut stream)
+}
+
+/// Reads up to the end of the stream, where nothing else is expected.
+fn read_end(stream: &mut TcpStream) -> std::io::Result<()> {
+    match stream.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(std::io::ErrorKind::InvalidData.into()),
+    }
 }
 
 /// Sends `bytes` through one connection; returns the time until the receiver has all of them.
@@ -72,10 +88,6 @@ fn send(address: SocketAddr, bytes: u64) -> Result<()> {
 
 fn listen(ip: Ipv4Addr) -> Result<TcpListener> {
     TcpListener::bind((ip, 0)).with_context(|| format!("listen on {ip}"))
-}
-
-fn end_of_stream(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]
