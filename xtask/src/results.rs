@@ -29,28 +29,43 @@ impl Results {
         self.skipped.extend(other.skipped);
     }
 
-    /// Reads the output of `cargo test`; a run that failed without a failed test counts as one failure.
+    /// Reads the output of `cargo test`; a run that failed without a failed test counts as one failure, and so
+    /// does a test program that died before its result line.
     pub fn from_cargo(output: &str, status: ExitStatus) -> Self {
         let mut results = Self::default();
+        let mut running: Option<Running<'_>> = None;
         for line in output.lines() {
-            if let Some(counts) = line.strip_prefix("test result: ") {
+            if line.starts_with("running ") && line.trim_end().ends_with(['t', 's']) {
+                results.bury(running.replace(Running::default()));
+            } else if let Some(counts) = line.strip_prefix("test result: ") {
                 results.passed += count(counts, "passed");
-                continue;
-            }
-            let Some((name, end)) = line.strip_prefix("test ").and_then(|test| test.rsplit_once(" ... "))
-            else {
-                continue;
-            };
-            match end.split_once(", ").unwrap_or((end, "without a reason")) {
-                ("FAILED", _) => results.failures.push(name.to_owned()),
-                ("ignored", reason) => results.skipped.push((name.to_owned(), reason.to_owned())),
-                _ => {}
+                running = None;
+            } else if let Some((name, end)) =
+                line.strip_prefix("test ").and_then(|test| test.split_once(" ..."))
+            {
+                let running = running.get_or_insert_default();
+                running.last = name;
+                match end.trim().split_once(", ").unwrap_or((end.trim(), "without a reason")) {
+                    ("ok", _) => running.passed += 1,
+                    ("FAILED", _) => results.failures.push(name.to_owned()),
+                    ("ignored", reason) => results.skipped.push((name.to_owned(), reason.to_owned())),
+                    _ => {}
+                }
             }
         }
+        results.bury(running);
         if !status.success() && results.failures.is_empty() {
             results.failures.push(format!("cargo test: {status}"));
         }
         results
+    }
+
+    /// Counts what a test program did before it died.
+    fn bury(&mut self, died: Option<Running<'_>>) {
+        if let Some(died) = died {
+            self.passed += died.passed;
+            self.failures.push(format!("{}: the test program died at or after it", died.last));
+        }
     }
 
     /// Counts tests that returned early as skipped: cargo counts them as passed.
@@ -67,6 +82,13 @@ impl Results {
     pub fn line(&self) -> String {
         format!("{} passed, {} failed, {} skipped", self.passed, self.failures.len(), self.skipped.len())
     }
+}
+
+/// A test program whose result line has not come yet.
+#[derive(Default)]
+struct Running<'o> {
+    passed: usize,
+    last: &'o str,
 }
 
 fn count(counts: &str, what: &str) -> usize {
@@ -115,6 +137,15 @@ test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fin
         assert_eq!(results.failures, ["a::bad"]);
         assert_eq!(results.skipped, [("a::slow".to_owned(), "needs an hour".to_owned())]);
         assert_eq!(results.line(), "13 passed, 1 failed, 1 skipped");
+    }
+
+    #[test]
+    fn a_test_program_that_died_is_a_failure_and_what_it_passed_still_counts() {
+        let output = "running 3 tests\ntest a ... ok\ntest b ... \nthread 'b' panicked\n\n\
+            running 1 test\ntest c ... ok\n\ntest result: ok. 1 passed; 0 failed; 0 ignored\n";
+        let results = Results::from_cargo(output, ExitStatus::from_raw(101 << 8));
+        assert_eq!(results.passed, 2);
+        assert_eq!(results.failures, ["b: the test program died at or after it"]);
     }
 
     #[test]
