@@ -46,7 +46,7 @@ pub use lock::{DirLock, LockError};
 pub use reader::{Batch, Consumer, Record};
 pub use store::CommitError;
 pub(crate) use writer::now_ms;
-pub use writer::{Held, Log, Pending};
+pub use writer::{Log, Pending};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]

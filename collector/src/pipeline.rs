@@ -161,8 +161,8 @@ pub struct Pipeline {
     targets: Vec<(String, Arc<SharedStats>)>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    // Released last: while anything of the pipeline lives the directory stays owned.
-    _lock: DirLock,
+    // Every task holds it too: while anything of the pipeline lives the directory stays owned.
+    _lock: Arc<DirLock>,
 }
 
 impl Pipeline {
@@ -172,7 +172,7 @@ impl Pipeline {
         problems.extend(problems_of_targets(&config.targets));
         problems.into_result()?;
         let (lock, log) = open_log(config.queue).await?;
-        let log = Arc::new(log);
+        let (lock, log) = (Arc::new(lock), Arc::new(log));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let mut targets = Vec::new();
         let mut ready = Vec::new();
@@ -190,7 +190,11 @@ impl Pipeline {
         }
         // All consumers are known before any segment can be removed as delivered.
         for (forwarder, consumer) in ready {
-            tasks.spawn(forwarder.run(consumer));
+            let lock = lock.clone();
+            tasks.spawn(async move {
+                forwarder.run(consumer).await;
+                drop(lock);
+            });
         }
         let ticking = log.clone();
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move { ticking.keep_bounds().await }));
@@ -218,9 +222,7 @@ impl Pipeline {
         let now = now_ms();
         let mut targets = BTreeMap::new();
         for (name, shared) in &self.targets {
-            let (mut stats, held) = shared.get();
-            self.log.add_backlog(name, held, now, &mut stats);
-            targets.insert(name.clone(), stats);
+            targets.insert(name.clone(), self.log.with_backlog(name, now, || shared.get()));
         }
         PipelineStats { log: self.log.stats(now), targets }
     }
@@ -236,6 +238,13 @@ impl Pipeline {
                 "requests to targets still open at the deadline, dropped"
             );
         }
+    }
+}
+
+impl Drop for Pipeline {
+    /// Without a shutdown the tasks end as soon as they can, and leave to the next life what is in doubt.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

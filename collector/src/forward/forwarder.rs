@@ -13,8 +13,9 @@ use super::client::{Client, NoAnswer};
 use super::split::split;
 use super::verdict::{Verdict, drop_reason, judge};
 use super::{BATCH_BYTES, BATCH_SAMPLES};
-use crate::log::{Consumer, Held, Position};
+use crate::log::{Consumer, Position};
 use crate::pipeline::TargetStats;
+use crate::wire::remote_write::WriteRequest;
 
 /// Attempts to read from the disk before the rest of a segment is given up.
 const READ_ATTEMPTS: u32 = 10;
@@ -23,25 +24,25 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// What others may see of a forwarder. The lock is held for arithmetic only.
 #[derive(Debug, Default)]
-pub struct SharedStats(Mutex<(TargetStats, Held)>);
+pub struct SharedStats(Mutex<TargetStats>);
 
 impl SharedStats {
     /// Statistics of a target, healthy until a request fails.
     pub fn new(url: String) -> Self {
-        Self(Mutex::new((TargetStats { url, healthy: true, ..TargetStats::default() }, Held::default())))
+        Self(Mutex::new(TargetStats { url, healthy: true, ..TargetStats::default() }))
     }
 
-    /// A copy, with what is held in memory.
-    pub fn get(&self) -> (TargetStats, Held) {
+    /// A copy.
+    pub fn get(&self) -> TargetStats {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, (TargetStats, Held)> {
+    fn lock(&self) -> MutexGuard<'_, TargetStats> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn note_failure(&self, error: &str, is_retry: bool) {
-        let stats = &mut self.lock().0;
+        let mut stats = self.lock();
         stats.healthy = false;
         stats.retries += u64::from(is_retry);
         stats.last_error = Some(error.into());
@@ -89,7 +90,6 @@ impl Forwarder {
             let batch;
             (consumer, batch) = self.read(consumer).await;
             let Some(batch) = batch else { break };
-            self.hold(&batch.records);
             // One durable write says both: the last batch is done, and this one may be on its way.
             consumer = self.commit(consumer, delivered, batch.end).await;
             let resent_until = consumer.resent_until();
@@ -110,7 +110,7 @@ impl Forwarder {
                 return;
             }
             delivered = batch.end;
-            self.stats.lock().1 = Held::default();
+            consumer.release();
             if !consumer.has_more() {
                 consumer = self.commit(consumer, delivered, delivered).await;
             }
@@ -154,47 +154,48 @@ impl Forwarder {
         consumer
     }
 
-    fn hold(&self, records: &[crate::log::Record]) {
-        self.stats.lock().1 = Held {
-            samples: records.iter().map(|record| u64::from(record.samples)).sum(),
-            bytes: records.iter().map(|record| record.payload.len() as u64).sum(),
-            oldest_ms: records.first().map(|record| record.timestamp_ms),
-        };
-    }
-
     /// Sends a group until each sample of it is delivered or dropped.
     async fn deliver(&mut self, group: Group) -> Result<(), Stopped> {
-        let mut resent = group.resent;
-        let (mut bodies, undecodable) = group.bodies();
+        let resent = group.resent;
+        let (bodies, undecodable) = group.bodies();
         self.count_dropped("undecodable", undecodable);
-        bodies.reverse();
-        // What is still to be sent, the next one last.
-        while let Some(body) = bodies.pop() {
-            match self.post(&body, &mut resent).await? {
-                Judged::Delivered { bytes, samples } => {
-                    let stats = &mut self.stats.lock().0;
-                    stats.sent_requests += 1;
-                    stats.sent_bytes += bytes;
-                    stats.sent_samples += samples;
-                }
-                Judged::Refused { status, message } => {
-                    let samples = body.encode().1;
-                    match body.decode().map(split) {
-                        Ok(Ok((first, second))) => {
-                            bodies.push(Body::Decoded(second));
-                            bodies.push(Body::Decoded(first));
-                        }
-                        Ok(Err(_single)) => {
-                            let reason = drop_reason(status, &message, resent);
-                            self.count_dropped(reason, samples);
-                            self.report_refusal(status, &message, samples);
-                        }
-                        Err(_) => self.count_dropped("undecodable", samples),
+        // What is still to be sent, the next one last, each with whether it may have arrived before.
+        let mut waiting: Vec<(Body, bool)> = bodies.into_iter().rev().map(|body| (body, resent)).collect();
+        let mut sent = false;
+        while let Some((body, mut resent)) = waiting.pop() {
+            match self.post(&body, &mut resent).await {
+                Err(Stopped { ambiguous }) => return Err(Stopped { ambiguous: ambiguous || sent }),
+                Ok(Judged::Delivered { bytes, samples }) => self.count_sent(bytes, samples),
+                Ok(Judged::Refused { status, message }) => {
+                    if let Some((first, second)) = self.divide(body, status, &message, resent) {
+                        waiting.push((Body::Decoded(second), resent));
+                        waiting.push((Body::Decoded(first), resent));
                     }
                 }
             }
+            sent = true;
         }
         Ok(())
+    }
+
+    /// The halves of a refused request. A single sample has none: it is dropped, counted and reported.
+    fn divide(
+        &mut self,
+        body: Body,
+        status: u16,
+        message: &str,
+        resent: bool,
+    ) -> Option<(WriteRequest, WriteRequest)> {
+        let samples = body.encode().1;
+        match body.decode().map(split) {
+            Ok(Ok(halves)) => return Some(halves),
+            Ok(Err(_single)) => {
+                self.count_dropped(drop_reason(status, message, resent), samples);
+                self.report_refusal(status, message, samples);
+            }
+            Err(_) => self.count_dropped("undecodable", samples),
+        }
+        None
     }
 
     /// Posts one body until it is taken or refused. `resent` becomes true once it may have arrived unnoticed.
@@ -208,13 +209,11 @@ impl Forwarder {
             let asked = match self.client.post(bytes.clone()).await {
                 Ok(answer) => match judge(answer.status, answer.retry_after) {
                     Verdict::Delivered => {
-                        self.backoff.reset();
-                        let stats = &mut self.stats.lock().0;
-                        (stats.healthy, stats.last_error) = (true, None);
+                        self.note_available(None);
                         return Ok(Judged::Delivered { bytes: bytes.len() as u64, samples });
                     }
                     Verdict::Refused => {
-                        self.backoff.reset();
+                        self.note_available(Some(format!("status {}: {}", answer.status, answer.message)));
                         return Ok(Judged::Refused { status: answer.status, message: answer.message });
                     }
                     verdict => {
@@ -243,7 +242,7 @@ impl Forwarder {
 
     /// One line when a target becomes unavailable; status and metrics tell the rest.
     fn note_unavailable(&self, error: &str) {
-        let was_healthy = self.stats.lock().0.healthy;
+        let was_healthy = self.stats.lock().healthy;
         if was_healthy {
             let target = self.client.target().identity();
             tracing::warn!(target_name = target, error, "target takes no samples, kept and tried again");
@@ -251,9 +250,26 @@ impl Forwarder {
         self.stats.note_failure(error, true);
     }
 
+    /// The target answers again, be it by refusing something.
+    fn note_available(&mut self, refusal: Option<String>) {
+        self.backoff.reset();
+        let mut stats = self.stats.lock();
+        if !stats.healthy {
+            tracing::info!(target_name = self.client.target().identity(), "target answers again");
+        }
+        (stats.healthy, stats.last_error) = (true, refusal);
+    }
+
+    fn count_sent(&self, bytes: u64, samples: u64) {
+        let mut stats = self.stats.lock();
+        stats.sent_requests += 1;
+        stats.sent_bytes += bytes;
+        stats.sent_samples += samples;
+    }
+
     fn count_dropped(&self, reason: &str, samples: u64) {
         if samples > 0 {
-            *self.stats.lock().0.dropped_samples.entry(reason.into()).or_default() += samples;
+            *self.stats.lock().dropped_samples.entry(reason.into()).or_default() += samples;
         }
     }
 

@@ -25,12 +25,25 @@ pub(super) struct Segment {
     pub last_ms: i64,
 }
 
+/// What a consumer read and did not release yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Samples.
+    pub samples: u64,
+    /// Bytes as stored.
+    pub bytes: u64,
+    /// When the oldest record of them was appended, milliseconds since 1970.
+    pub oldest_ms: Option<i64>,
+}
+
 /// One consumer, as the writer sees it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConsumerState {
     pub name: String,
     /// Next record it will read. Everything before is in its hands.
     pub read: Position,
+    /// The batch it read last, until it is done with it.
+    pub held: Held,
     /// What it delivered durably.
     pub delivered: Position,
     /// Samples lost to damage.

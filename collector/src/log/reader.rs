@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::cursor::{Cursor, CursorState, Found};
 use super::disk::Disk;
 use super::format::{Kind, Position};
-use super::index::{ConsumerState, Segment, Shared};
+use super::index::{ConsumerState, Held, Segment, Shared};
 use super::scan::Scanner;
 
 /// A record as it is handed out.
@@ -128,7 +128,7 @@ impl Consumer {
                 }
                 other => other?,
             };
-            if self.advance(plan.from, batch.end, damaged) && !batch.records.is_empty() {
+            if self.advance(plan.from, &batch, damaged) && !batch.records.is_empty() {
                 return Ok(batch);
             }
         }
@@ -138,7 +138,8 @@ impl Consumer {
     pub fn skip_segment(&mut self) {
         if let Some(plan) = self.plan() {
             let lost = plan.segment_end.sample.saturating_sub(plan.from.sample);
-            self.advance(plan.from, plan.segment_end, lost);
+            let nothing = Batch { records: Vec::new(), end: plan.segment_end };
+            self.advance(plan.from, &nothing, lost);
         }
     }
 
@@ -153,6 +154,11 @@ impl Consumer {
         self.state = state;
         self.shared.lock().consumers[self.number].delivered = delivered;
         Ok(())
+    }
+
+    /// Says that the last batch is done with: it is no backlog any more.
+    pub fn release(&self) {
+        self.shared.lock().consumers[self.number].held = Held::default();
     }
 
     /// Where the cursor is.
@@ -173,13 +179,18 @@ impl Consumer {
     }
 
     /// Moves on unless retention moved the consumer meanwhile, in which case what was read counts as lost already.
-    fn advance(&self, from: Position, to: Position, damaged: u64) -> bool {
+    fn advance(&self, from: Position, batch: &Batch, damaged: u64) -> bool {
         let mut index = self.shared.lock();
         let consumer = &mut index.consumers[self.number];
         if consumer.read != from {
             return false;
         }
-        consumer.read = to;
+        consumer.read = batch.end;
+        consumer.held = Held {
+            samples: batch.records.iter().map(|record| u64::from(record.samples)).sum(),
+            bytes: batch.records.iter().map(|record| record.payload.len() as u64).sum(),
+            oldest_ms: batch.records.first().map(|record| record.timestamp_ms),
+        };
         consumer.lost_damaged += damaged;
         true
     }

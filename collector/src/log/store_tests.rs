@@ -270,3 +270,34 @@ fn what_retention_takes_during_a_read_is_not_delivered_as_well() {
     assert_eq!(consumer.read(1, 1).unwrap().records, []);
     assert_eq!(lost(&fixture, 0), (0, 12));
 }
+
+#[test]
+fn what_was_about_to_be_sent_is_remembered_over_a_crash() {
+    let mut fixture = Fixture::new();
+    let mut consumer = fixture.consumer("a");
+    (1..=4).for_each(|id| fixture.append(id));
+    let first = consumer.read(1, 1).unwrap().end;
+    let second = consumer.read(1, 1).unwrap().end;
+    consumer.commit(first, second).unwrap();
+    fixture.disk.crash(3);
+    let fixture = Fixture::open(fixture.disk, options());
+    let mut consumer = fixture.consumer("a");
+    assert_eq!((consumer.delivered(), consumer.resent_until()), (first, second));
+    assert_eq!(read_all(&mut consumer), [2, 3, 4]);
+}
+
+#[test]
+fn a_new_consumer_has_sent_nothing_and_a_damaged_cursor_may_have_sent_all() {
+    let mut fixture = Fixture::new();
+    (1..=4).for_each(|id| fixture.append(id));
+    let end = fixture.shared.lock().end;
+    assert_eq!(fixture.consumer("a").resent_until(), Position::default());
+    for offset in [20, 512 + 20] {
+        if fixture.disk.files().iter().any(|(path, size)| path.ends_with("a.cursor") && *size > offset) {
+            fixture.disk.flip(Path::new("/d/cursors/a.cursor"), offset);
+        }
+    }
+    let mut consumer = fixture.consumer("a");
+    assert_eq!((consumer.delivered(), consumer.resent_until()), (Position::default(), end));
+    assert_eq!(read_all(&mut consumer), [1, 2, 3, 4]);
+}

@@ -47,17 +47,6 @@ impl Pending {
     }
 }
 
-/// What a consumer read from the log and holds in memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// Samples.
-    pub samples: u64,
-    /// Bytes as stored.
-    pub bytes: u64,
-    /// When the oldest record of them was appended, milliseconds since 1970.
-    pub oldest_ms: Option<i64>,
-}
-
 enum Message {
     Append(Pending, oneshot::Sender<Result<(), CommitError>>),
     Tick(i64),
@@ -137,20 +126,27 @@ impl Log {
         stats
     }
 
-    /// Fills in what the log knows of a consumer's backlog and losses; `held` is what the consumer read and did not
-    /// deliver yet.
-    pub fn add_backlog(&self, consumer: &str, held: Held, now_ms: i64, stats: &mut TargetStats) {
+    /// What `counted` tells of a consumer, with its backlog and losses, which the log knows. It is called under the
+    /// lock that a consumer releases its batch under: what is no backlog any more is counted in it already.
+    pub fn with_backlog(
+        &self,
+        consumer: &str,
+        now_ms: i64,
+        counted: impl FnOnce() -> TargetStats,
+    ) -> TargetStats {
         let index = self.shared.lock();
-        let Some(state) = index.consumers.iter().find(|state| state.name == consumer) else { return };
-        stats.pending_samples = index.end.sample.saturating_sub(state.read.sample) + held.samples;
-        stats.pending_bytes = index.bytes_after(state.read) + held.bytes;
-        let oldest = held.oldest_ms.or_else(|| index.began_ms(state.read));
+        let mut stats = counted();
+        let Some(state) = index.consumers.iter().find(|state| state.name == consumer) else { return stats };
+        stats.pending_samples = index.end.sample.saturating_sub(state.read.sample) + state.held.samples;
+        stats.pending_bytes = index.bytes_after(state.read) + state.held.bytes;
+        let oldest = state.held.oldest_ms.or_else(|| index.began_ms(state.read));
         stats.lag_seconds = oldest.map_or(0.0, |oldest| seconds_since(oldest, now_ms));
         for (reason, count) in [("damaged", state.lost_damaged), ("expired", state.lost_expired)] {
             if count > 0 {
                 *stats.dropped_samples.entry(reason.into()).or_default() += count;
             }
         }
+        stats
     }
 
     /// Writes what waits, and ends the writer.

@@ -168,6 +168,37 @@ async fn what_was_stored_before_an_error_counts_as_duplicate_not_as_loss() {
 }
 
 #[tokio::test]
+async fn a_stop_in_the_middle_sends_the_rest_later_and_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let standin =
+        Standin::start(|_, before| if before < 1 { Reply::taken() } else { Reply::refused(429, "") }).await;
+    let pipeline = open(dir.path(), vec![target(&standin.url)]).await;
+    append(&pipeline, 0, 1).await;
+    drained(&pipeline).await;
+    append(&pipeline, 1, 20).await;
+    until("a retry", async || stats(&pipeline).retries > 0).await;
+    pipeline.shutdown(Duration::from_secs(5)).await;
+    assert!(pipeline.append(request(vec![])).await.is_err());
+    drop(pipeline);
+    standin.set_rule(|_, _| Reply::taken());
+    let pipeline = open(dir.path(), vec![target(&standin.url)]).await;
+    drained(&pipeline).await;
+    assert_eq!(times(&standin.kept()), (0..21).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_pipeline_that_is_dropped_frees_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let standin = Standin::start(|_, _| Reply::refused(503, "")).await;
+    drop(open(dir.path(), vec![target(&standin.url)]).await);
+    until("the release of the directory", async || {
+        let queue = sonde_collector::config::QueueConfig::new(dir.path());
+        Pipeline::open(PipelineConfig { queue, targets: vec![], user_agent: "x".into() }).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn credentials_and_headers_are_sent() {
     let dir = tempfile::tempdir().unwrap();
     let standin = Standin::start(|_, _| Reply::taken()).await;

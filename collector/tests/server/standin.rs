@@ -72,6 +72,10 @@ impl Standin {
         Self { inner, url, _stop: Arc::new(stop.drop_guard()) }
     }
 
+    pub fn set_rule(&self, rule: impl FnMut(&[Arrived], usize) -> Reply + Send + 'static) {
+        self.inner.lock().unwrap().rule = Some(Box::new(rule));
+    }
+
     pub fn kept(&self) -> Vec<Arrived> {
         self.inner.lock().unwrap().kept.clone()
     }
