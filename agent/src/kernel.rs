@@ -39,8 +39,6 @@ pub struct Options {
     pub cgroup_v1: bool,
     /// Features that configuration turned off.
     pub disabled: Vec<FeatureId>,
-    /// Whether to leave the plain tracepoint as the only choice for connections. For tests of the fallback.
-    pub without_btf_programs: bool,
 }
 
 /// Loaded programs and their maps. Dropping it detaches everything.

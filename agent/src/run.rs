@@ -83,7 +83,6 @@ pub fn kernel_options(config: &Config) -> Options {
         btf: config.btf.clone(),
         cgroup_v1: mounts.v1(Controller::Memory).is_some(),
         disabled: FeatureId::ALL.into_iter().filter(off).collect(),
-        without_btf_programs: false,
     }
 }
 

@@ -36,7 +36,7 @@ fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId)
     let mut refused = Vec::new();
     let mut broken = false;
     for choice in id.chain() {
-        match take(ebpf, context, options, choice) {
+        match take(ebpf, context, choice) {
             Ok(()) => return Verdict::Ok { choice: choice.to_string(), refused },
             Err(Refusal::Unsupported(reason)) => refused.push(format!("{choice}: {reason}")),
             Err(Refusal::Broken(reason)) => {
@@ -49,12 +49,9 @@ fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId)
     if broken { Verdict::Broken { reason } } else { Verdict::Unsupported { reason } }
 }
 
-fn take(ebpf: &mut Ebpf, context: &Context, options: &Options, choice: &Choice) -> Result<(), Refusal> {
+fn take(ebpf: &mut Ebpf, context: &Context, choice: &Choice) -> Result<(), Refusal> {
     match choice {
         Choice::BtfTracepoints(programs) => {
-            if options.without_btf_programs {
-                return Err(Refusal::Unsupported("left out by request".to_owned()));
-            }
             programs.iter().try_for_each(|(program, hook)| btf_tracepoint(ebpf, context, program, hook))
         }
         Choice::Tracepoint(program, category, name) => {

@@ -32,17 +32,18 @@ impl Latency {
         }
     }
 
-    /// Adds the series.
+    /// Adds the series. Label sets of addresses that are no longer there are let go.
     pub fn collect(&mut self, workloads: &Workloads, builder: &mut SnapshotBuilder, now: BootNanos) {
-        let srtt_us = &self.srtt_us;
-        self.labels.retain(|ip, _| srtt_us.keys().any(|(_, other)| other == ip));
-        for ((workload, ip), srtt) in srtt_us {
-            if workloads.is_exported(*workload, now) {
-                let labels = self.labels.entry(*ip);
-                let own = labels.or_insert_with(|| Labels::new([("destination_ip", ip.to_string())]));
-                let seconds = f64::from(*srtt) / 1e6;
-                builder.number(&catalog::LATENCY_SECONDS, workloads.labels(*workload), own, seconds);
+        let mut before = std::mem::take(&mut self.labels);
+        for ((workload, ip), srtt) in &self.srtt_us {
+            if !workloads.is_exported(*workload, now) {
+                continue;
             }
+            let kept = before.remove(ip);
+            let new = || Labels::new([("destination_ip", ip.to_string())]);
+            let own = self.labels.entry(*ip).or_insert_with(|| kept.unwrap_or_else(new));
+            let seconds = f64::from(*srtt) / 1e6;
+            builder.number(&catalog::LATENCY_SECONDS, workloads.labels(*workload), own, seconds);
         }
     }
 }
