@@ -55,3 +55,22 @@ pub fn fuzz_headers(bytes: &[u8]) {
     let _ = crate::ingest::check_headers(&headers);
     let _ = crate::ingest::ApiKeys::anonymous().project(&headers);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_corpus_does_no_harm() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        let mut inputs = 0;
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let input = std::fs::read(entry.unwrap().path()).unwrap();
+            for target in [fuzz_remote_write, fuzz_protobuf, fuzz_segment, fuzz_headers] {
+                target(&input);
+            }
+            inputs += 1;
+        }
+        assert!(inputs >= 8, "{inputs} inputs");
+    }
+}

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod commands;
+mod edge;
 mod forwarding;
 mod harness;
 mod life_cycle;
