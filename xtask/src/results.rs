@@ -35,7 +35,7 @@ impl Results {
         let mut results = Self::default();
         let mut running: Option<Running<'_>> = None;
         for line in output.lines() {
-            if line.starts_with("running ") && line.trim_end().ends_with(['t', 's']) {
+            if line.starts_with("running ") && line.contains(" test") {
                 results.bury(running.replace(Running::default()));
             } else if let Some(counts) = line.strip_prefix("test result: ") {
                 results.passed += count(counts, "passed");
