@@ -22,6 +22,24 @@ fn capabilities() -> Vec<String> {
     names.flatten().map(|entry| entry.split(' ').next().unwrap_or_default().to_owned()).collect()
 }
 
+/// What this docker takes for the listed capabilities. Before version 23 it does not know the two newest by name;
+/// the kernel accepts SYS_ADMIN, which they were cut out of, in place of either.
+fn named_for_docker(capabilities: Vec<String>, version: &str) -> Vec<String> {
+    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(u32::MAX);
+    if major >= 23 {
+        return capabilities;
+    }
+    let old = capabilities.into_iter().filter(|name| !["BPF", "PERFMON"].contains(&name.as_str()));
+    old.chain(["SYS_ADMIN".to_owned()]).collect()
+}
+
+#[test]
+fn an_old_docker_gets_the_capability_that_it_knows() {
+    let listed = || ["BPF", "PERFMON", "SYSLOG"].map(String::from).to_vec();
+    assert_eq!(named_for_docker(listed(), "20.10.24+dfsg1"), ["SYSLOG", "SYS_ADMIN"]);
+    assert_eq!(named_for_docker(listed(), "28.2.2"), listed());
+}
+
 /// The archive: from `SONDE_IMAGE`, else where `cargo xtask image` puts it.
 fn archive() -> PathBuf {
     std::env::var_os("SONDE_IMAGE").map_or_else(
@@ -47,11 +65,18 @@ fn the_image_observes_the_node_with_listed_capabilities_and_a_read_only_root() {
     let address = free_address();
     let capabilities = capabilities();
     assert!(capabilities.iter().any(|name| name == "BPF"), "{capabilities:?}");
+    let version = docker.command(&["version", "--format", "{{.Server.Version}}"]);
+    let capabilities = named_for_docker(capabilities, &version);
     let mut options = vec!["--pid=host", "--network=host", "--read-only", "--cap-drop=ALL"];
     let added: Vec<String> = capabilities.iter().map(|name| format!("--cap-add={name}")).collect();
     options.extend(added.iter().map(String::as_str));
     options.extend(["--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"]);
     options.extend(["--volume=/sys/fs/cgroup:/sys/fs/cgroup:ro"]);
+    // The runtime's socket is reached through /proc/1/root; where even root may not go there (PID 1 of some
+    // virtual machines), it is mounted.
+    if std::fs::metadata("/proc/1/root/run").is_err() {
+        options.push("--volume=/run/docker.sock:/run/docker.sock");
+    }
     let listen = address.to_string();
     let agent = docker.run_image("agent", &options, &image, &["run", "--listen", &listen]);
     wait::until("the agent to be ready", || {
