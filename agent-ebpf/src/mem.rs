@@ -4,7 +4,7 @@
 //! through `bpf_probe_read_kernel`, which fails instead of faulting. Code that serves both kinds of programs is
 //! generic over [`Read`].
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use crate::offsets::Offset;
 
@@ -41,14 +41,19 @@ impl Read for Typed {
     }
 }
 
-/// For any other kernel pointer. A failed read gives the default value.
+/// For any other kernel pointer. A failed read gives zeros: the helper clears the target itself
+/// (`bpf_probe_read_kernel_common`, kernel/trace/bpf_trace.c), so the result needs no test here. That is more than taste:
+/// a branch per read once made Linux 6.1's verifier walk 800,000 instructions for the socket iterator.
 pub struct Probed;
 
 impl Read for Probed {
     #[inline(always)]
     unsafe fn at<T: Copy + Default>(base: *const u8, offset: usize) -> T {
-        // SAFETY: the helper checks the address itself.
-        unsafe { bpf_probe_read_kernel(base.wrapping_add(offset).cast::<T>()) }.unwrap_or_default()
+        let mut value = T::default();
+        let target = (&raw mut value).cast();
+        // SAFETY: the helper writes exactly the value's bytes and checks the source address itself.
+        unsafe { bpf_probe_read_kernel(target, size_of::<T>() as u32, base.wrapping_add(offset).cast()) };
+        value
     }
 }
 
