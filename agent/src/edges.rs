@@ -275,6 +275,6 @@ mod tests {
         let Err(error) = Edges::open(&config(directory.path(), &["--listen", &address])).await else {
             panic!("bound twice")
         };
-        assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error:#}");
+        assert!(format!("{error:#}").starts_with(&format!("cannot listen on {address}: ")), "{error:#}");
     }
 }

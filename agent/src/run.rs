@@ -15,7 +15,7 @@ use crate::kernel::{FeatureId, FeatureStatus, Kernel, Options};
 use crate::node::{NodeIdentity, NodeReader};
 use crate::observer::{self, Parts};
 use crate::registry::Labels;
-use crate::resources::{CgroupMounts, Controller, Layout};
+use crate::resources::{CgroupMounts, Controller};
 use crate::state::{Connections, Limits};
 
 /// Runs the agent until `stop` is cancelled, then ends it in order: programs see no more events, the ring is taken
@@ -29,7 +29,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let mut edges = Edges::open(&config).await?;
     let kernel = Kernel::open(&kernel_options(&config));
     announce(kernel.features());
-    announce_cgroups(&CgroupMounts::discover(&config.proc_root, &config.cgroup_root));
     demand(&config, kernel.features())?;
 
     let detach = CancellationToken::new();
@@ -95,18 +94,6 @@ fn announce(features: &[FeatureStatus]) {
             Some(without) => tracing::warn!(%name, verdict, %detail, %without, "probe"),
         }
     }
-}
-
-/// Says what a missing control group file system costs.
-fn announce_cgroups(mounts: &CgroupMounts) {
-    let (missing, without) = match mounts.layout() {
-        Layout::V2 | Layout::Hybrid => return,
-        Layout::V1 => ("cgroup2", "workloads are told apart by cgroup v1 alone, pressure is not shown"),
-        Layout::Absent => {
-            ("cgroup2, cgroup", "workloads are told apart by executable, their resources are not shown")
-        }
-    };
-    tracing::warn!(%missing, %without, "control groups are not mounted");
 }
 
 /// A probe that is `on` must work; one that is `auto` may be missing.

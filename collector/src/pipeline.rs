@@ -30,10 +30,10 @@ pub struct PipelineConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The configuration is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] Problems),
     /// A target cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Target(#[from] ClientError),
     /// Another process owns the directory.
     #[error("{path} is in use by {owner}", path = path.display())]
@@ -44,7 +44,7 @@ pub enum OpenError {
         owner: String,
     },
     /// The directory or a file in it cannot be used.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
+    #[error("cannot {action} {path}", path = path.display())]
     Io {
         /// `create`, `lock`, `read` …
         action: &'static str,

@@ -22,7 +22,7 @@ pub enum LockError {
         owner: String,
     },
     /// The file cannot be made or locked.
-    #[error("cannot lock {path}: {source}", path = path.display())]
+    #[error("cannot lock {path}", path = path.display())]
     Io {
         /// The lock's file.
         path: PathBuf,
