@@ -22,6 +22,12 @@ pub static EVENTS: RingBuf<u64, EVENTS_BYTES> = RingBuf::new();
 #[btf_map]
 pub static CONN_BY_SOCK: HashMap<u64, Conn, CONNS_MAX, NO_PREALLOC> = HashMap::new();
 
+/// The same for the plain tracepoint. Before Linux 6.1 the kernel warns (`WARN_ONCE` in
+/// `check_map_prog_compatibility`) when such a program uses a map that allocates on demand; this one is allocated at
+/// once, and the loader gives it its size only when that program is the one to be used.
+#[btf_map]
+pub static CONN_BY_SOCK_TP: HashMap<u64, Conn, 1, 0> = HashMap::new();
+
 /// Counters of `sonde_abi::codes::Loss`, per CPU.
 #[btf_map]
 pub static LOSSES: PerCpuArray<u64, LOSSES_MAX> = PerCpuArray::new();

@@ -69,6 +69,17 @@ pub unsafe fn cgroup_v2(sk: *const u8) -> u64 {
     unsafe { kernfs_id(pointer(sk, &SOCK_CGROUP)) }
 }
 
+/// The local port of a connection that ended: `skc_num` is cleared before the last transition, `inet_sport` is not.
+///
+/// # Safety
+///
+/// `tp` is a `struct tcp_sock` of kind `R`.
+#[inline(always)]
+pub unsafe fn local_port<R: Read>(tp: *const u8) -> u16 {
+    // SAFETY: as the caller says; a tcp_sock begins with its inet_sock.
+    u16::from_be(unsafe { R::field(tp, &INET_SPORT) })
+}
+
 /// Fills in the counters.
 ///
 /// `bytes_sent` counts payload including what was sent again, `bytes_received` counts one for a FIN
@@ -83,12 +94,11 @@ pub unsafe fn read_counters<R: Read>(tp: *const u8, record: &mut TcpRecord) {
     unsafe {
         let sent: u64 = R::field(tp, &TCP_BYTES_SENT);
         let retransmitted: u64 = R::field(tp, &TCP_BYTES_RETRANS);
-        record.bytes_sent = sent.wrapping_sub(retransmitted);
+        // A retransmission is counted before it is tried, a transmission after: for a moment there may be more of them.
+        record.bytes_sent = sent.saturating_sub(retransmitted);
         record.bytes_received = R::field(tp, &TCP_BYTES_RECEIVED);
         record.retransmits = R::field(tp, &TCP_TOTAL_RETRANS);
         record.srtt_us = R::field::<u32>(tp, &TCP_SRTT) >> 3;
-        // struct minmax is an array of samples {u32 time, u32 value}, best first.
-        record.min_rtt_us = R::at(tp, TCP_RTT_MIN.get() + 4);
         record.flags |= FLAG_COUNTERS;
         let flags: u64 = R::field(tp, &SOCK_FLAGS);
         if SOCK_DONE_BIT.exists() && flags & (1 << SOCK_DONE_BIT.get()) != 0 {

@@ -7,9 +7,10 @@
 //!   counters so far. Runs when the agent asks, never on the traffic's path.
 
 use aya_ebpf::{helpers::bpf_skc_to_tcp_sock, macros::btf_tracepoint, programs::BtfTracePointContext};
-use sonde_abi::tcp::{KIND_CLOSED, TcpRecord};
+use sonde_abi::tcp::{Conn, KIND_CLOSED, TcpRecord};
 
 use crate::{
+    maps::CONN_BY_SOCK,
     mem::{Read, Typed},
     offsets::*,
     owner::Owner,
@@ -62,9 +63,26 @@ impl lifecycle::Socket for BtfSock {
             if kind == KIND_CLOSED {
                 let tp = bpf_skc_to_tcp_sock(self.0.cast_mut().cast()).cast::<u8>();
                 if !tp.is_null() {
+                    record.local_port = sock::local_port::<Typed>(tp);
                     sock::read_counters::<Typed>(tp, record);
                 }
             }
         }
+    }
+
+    #[inline(always)]
+    fn entry(&self) -> Option<*mut Conn> {
+        CONN_BY_SOCK.get_ptr_mut(self.key())
+    }
+
+    #[inline(always)]
+    fn insert(&self, conn: &Conn) -> bool {
+        CONN_BY_SOCK.insert(self.key(), conn, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn remove(&self) {
+        // Absent is what is wanted.
+        let _ = CONN_BY_SOCK.remove(self.key());
     }
 }

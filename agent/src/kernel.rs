@@ -60,7 +60,7 @@ struct Loaded {
     map_fds: Vec<(String, OwnedFd)>,
 }
 
-/// A value of `CONN_BY_SOCK`, which user space deletes but never reads.
+/// A value of the table of connections, which user space deletes but never reads.
 type ConnValue = [u8; size_of::<sonde_abi::tcp::Conn>()];
 
 impl Kernel {
@@ -70,7 +70,7 @@ impl Kernel {
         let (loaded, features) = match object::load(options) {
             Ok((mut ebpf, context)) => {
                 let features = attach::all(&mut ebpf, &context, options);
-                match Loaded::take(ebpf) {
+                match Loaded::take(ebpf, context.btf.is_err()) {
                     Ok(loaded) => (Some(loaded), features),
                     Err(reason) => (None, feature::all_broken(options, &reason)),
                 }
@@ -160,13 +160,14 @@ impl Kernel {
 }
 
 impl Loaded {
-    fn take(mut ebpf: Ebpf) -> Result<Self, String> {
+    /// Takes the maps out of the object, the table of connections that is in use among them.
+    fn take(mut ebpf: Ebpf, plain_tracepoint: bool) -> Result<Self, String> {
         let map_fds = stats::map_fds(&ebpf);
         let mut map =
             |name: &'static str| ebpf.take_map(name).ok_or(format!("map `{name}` is not in the object"));
         let ring = Ring::new(map("EVENTS")?).map_err(|error| format!("map `EVENTS`: {error}"))?;
-        let conns = HashMap::try_from(map("CONN_BY_SOCK")?)
-            .map_err(|error| format!("map `CONN_BY_SOCK`: {error}"))?;
+        let name = if plain_tracepoint { "CONN_BY_SOCK_TP" } else { "CONN_BY_SOCK" };
+        let conns = HashMap::try_from(map(name)?).map_err(|error| format!("map `{name}`: {error}"))?;
         let losses =
             PerCpuArray::try_from(map("LOSSES")?).map_err(|error| format!("map `LOSSES`: {error}"))?;
         Ok(Self { ebpf, ring, conns, losses, iterator_buffer: Vec::new(), map_fds })

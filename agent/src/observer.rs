@@ -6,7 +6,9 @@
 mod clock;
 mod core;
 mod latency;
+mod namespaces;
 mod series;
+mod suspects;
 mod traffic;
 
 use std::sync::Arc;
@@ -21,10 +23,10 @@ use crate::kernel::Wakeups;
 use crate::registry::{Snapshot, Source, SourceGone};
 use crate::telemetry::QueueFill;
 
-/// Time between two visits to the ring. A full ring holds 6,800 events, so this is good for 68,000 a second before the
-/// wake-up at half full is needed at all.
+/// Time between two visits to the ring. A full ring holds 6,553 events of TCP, so this is good for 65,000 a second before
+/// the wake-up at half full is needed at all.
 const DRAIN_EVERY: Duration = Duration::from_millis(100);
-/// Time between two looks at what should be forgotten.
+/// Time between two looks at what should be forgotten, and at everything if nobody asks.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Askers that may wait: the scrapes the server allows at a time, the push loop, and room for a few more.
 const REQUESTS: usize = 16;

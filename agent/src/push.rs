@@ -56,13 +56,15 @@ pub async fn run(
     let mut pusher = Pusher { source, queue, interval, stats, pushed: None, described: None };
     let mut due = Instant::now();
     while stop.run_until_cancelled(tokio::time::sleep_until(due)).await.is_some() {
-        pusher.push().await;
+        // A scrape at this moment may have made a snapshot already, yet the one pushed must be another than the last.
+        pusher.push(interval / 2).await;
         let missed = due.elapsed().as_nanos() / interval.as_nanos();
         let missed = u32::try_from(missed).unwrap_or(u32::MAX);
         pusher.stats.count_missed(missed);
         due += interval * missed.saturating_add(1);
     }
-    pusher.push().await;
+    // What happened since the last one would be lost with the process.
+    pusher.push(Duration::ZERO).await;
 }
 
 struct Pusher<S, Q> {
@@ -80,14 +82,12 @@ struct Pusher<S, Q> {
 const DESCRIBE_EVERY: Duration = Duration::from_secs(60);
 
 impl<S: Source, Q: Queue> Pusher<S, Q> {
-    async fn push(&mut self) {
-        let result = self.try_push().await;
+    async fn push(&mut self, max_age: Duration) {
+        let result = self.try_push(max_age).await;
         self.stats.count(&result);
     }
 
-    async fn try_push(&mut self) -> Result<(), PushError> {
-        // A scrape at this moment may have made a snapshot already, yet the one pushed must be another than the last.
-        let max_age = self.interval / 2;
+    async fn try_push(&mut self, max_age: Duration) -> Result<(), PushError> {
         let snapshot = tokio::time::timeout(self.interval, self.source.snapshot(max_age))
             .await
             .map_err(|_| PushError::SnapshotTimeout)??;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use futures_util::FutureExt as _;
 use sonde_abi::budget::CONNS_MAX;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +45,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         common: common_labels(&identity),
         identity,
         proc_root: config.proc_root.clone(),
+        listeners_per_workload: config.max_series_per_container,
     });
     if let Some(address) = edges.address() {
         tracing::info!(%address, "serving /metrics");
@@ -53,10 +53,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 
     // The observer goes on until the edges have taken their last snapshot. When it ends before, the edges end with
     // it: whoever asks it then gets an error, and the process a chance to be restarted.
-    let observing = tokio::spawn(observer.run(detach.clone()).inspect({
-        let stop = stop.clone();
-        move |()| stop.cancel()
-    }));
+    let (ended, detached) = (stop.clone().drop_guard(), detach.clone());
+    let observing = tokio::spawn(async move {
+        // Dropped by a panic as well.
+        let _ended = ended;
+        observer.run(detached).await;
+    });
     let deadline = edges.run(handle.clone(), board, &stop).await?;
     let early = observing.is_finished();
     detach.cancel();
@@ -110,10 +112,14 @@ fn demand(config: &Config, features: &[FeatureStatus]) -> anyhow::Result<()> {
 fn limits(config: &Config) -> Limits {
     Limits {
         connections: CONNS_MAX,
+        listeners: LISTENERS_MAX,
         flows_per_workload: config.max_series_per_container / SERIES_PER_FLOW,
         ephemeral_ports: config.ephemeral_ports.clone(),
     }
 }
+
+/// Listening sockets that are shown at once; a host with a service per port of the ephemeral range stays below.
+const LISTENERS_MAX: usize = 32_768;
 
 /// Series that one destination makes at most.
 const SERIES_PER_FLOW: usize = 7;

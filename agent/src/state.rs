@@ -3,7 +3,9 @@
 mod connections;
 mod flows;
 mod listeners;
+mod round_trips;
 
 pub use connections::{Connections, Limits, Stats};
 pub use flows::{Direction, Flow, FlowKey, Flows, Peer};
 pub use listeners::{Listener, Listeners};
+pub use round_trips::RoundTrips;

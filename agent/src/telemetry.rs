@@ -175,8 +175,12 @@ impl Telemetry {
         for (metric, value) in numbers {
             builder.number(metric, &none, &none, value);
         }
-        let incomplete =
-            [("start_lost", stats.starts_lost), ("end_lost", stats.ends_lost), ("table_full", stats.refused)];
+        let incomplete = [
+            ("start_lost", stats.starts_lost),
+            ("end_lost", stats.ends_lost),
+            ("table_full", stats.refused),
+            ("listeners_full", stats.listeners_refused),
+        ];
         for (reason, count) in incomplete {
             let own = Labels::new([("reason", reason)]);
             builder.number(&catalog::CONNECTIONS_INCOMPLETE_TOTAL, &none, &own, count as f64);

@@ -10,11 +10,14 @@ use crate::{codes::Loss, tcp::Conn};
 /// What all maps together may take on an idle node, bytes.
 pub const BUDGET_BYTES: u64 = 16 << 20;
 
-/// Bytes of the event ring: 6,800 TCP events, drained every 100 ms or at half.
+/// Bytes of the event ring: 6,553 TCP events of 152 bytes and their headers of 8, drained every 100 ms or at half.
 pub const EVENTS_BYTES: usize = 1 << 20;
 
 /// Connections tracked at once: eight times what design.md measures with. Entries are allocated when used.
 pub const CONNS_MAX: usize = 1 << 17;
+
+/// Connections tracked at once where only the plain tracepoint can be used; see `CONN_BY_SOCK_TP`.
+pub const CONNS_TRACEPOINT_MAX: u32 = 1 << 14;
 
 /// Slots for losses.
 pub const LOSSES_MAX: usize = Loss::ALL.len();
@@ -24,6 +27,8 @@ pub const LOSSES_MAX: usize = Loss::ALL.len();
 pub enum Shape {
     /// Buckets at creation, elements when used (`BPF_F_NO_PREALLOC`).
     HashOnDemand,
+    /// All at creation.
+    HashAtOnce,
     /// All at creation, once per CPU.
     PerCpuArray,
     /// All at creation.
@@ -55,6 +60,14 @@ pub const MAPS: &[MapCost] = &[
         value: size_of::<Conn>(),
         max_entries: CONNS_MAX,
     },
+    // One entry, unless the loader must fall back to the plain tracepoint: then 2 MB.
+    MapCost {
+        name: "CONN_BY_SOCK_TP",
+        shape: Shape::HashAtOnce,
+        key: 8,
+        value: size_of::<Conn>(),
+        max_entries: 1,
+    },
     MapCost { name: "LOSSES", shape: Shape::PerCpuArray, key: 4, value: 8, max_entries: LOSSES_MAX },
 ];
 
@@ -64,20 +77,26 @@ impl MapCost {
         let bytes = match self.shape {
             // struct bucket is 16 bytes, one per entry rounded up to a power of two.
             Shape::HashOnDemand => self.max_entries.next_power_of_two() * 16,
+            // Elements for every entry, and spare ones per CPU (`prealloc_init`).
+            Shape::HashAtOnce => {
+                self.max_entries.next_power_of_two() * 16 + (self.max_entries + cpus) * self.element_bytes()
+            }
             Shape::PerCpuArray => self.max_entries * (8 + self.value.next_multiple_of(8) * cpus),
             Shape::Ring => self.max_entries + 3 * 4096,
         };
         bytes as u64
     }
 
+    /// struct htab_elem is 48 bytes before key and value.
+    const fn element_bytes(&self) -> usize {
+        48 + self.key.next_multiple_of(8) + self.value.next_multiple_of(8)
+    }
+
     /// Bytes taken when the map is full.
     pub const fn full_bytes(&self, cpus: usize) -> u64 {
         let elements = match self.shape {
-            // struct htab_elem is 48 bytes before key and value, from the size classes of the BPF allocator.
-            Shape::HashOnDemand => {
-                self.max_entries * (48 + self.key.next_multiple_of(8) + self.value.next_multiple_of(8))
-            }
-            Shape::PerCpuArray | Shape::Ring => 0,
+            Shape::HashOnDemand => self.max_entries * self.element_bytes(),
+            Shape::HashAtOnce | Shape::PerCpuArray | Shape::Ring => 0,
         };
         self.idle_bytes(cpus) + elements as u64
     }

@@ -27,7 +27,7 @@ pub struct CgroupRecord {
     pub id: u64,
     /// One of `HIERARCHY_*`.
     pub hierarchy: u32,
-    /// Bytes of the path with its NUL, as the kernel counted them; above [`PATH_BYTES`] the path was cut.
+    /// Bytes of the path with its NUL; [`PATH_BYTES`] when it may have been cut.
     pub path_len: u32,
     /// Path below the hierarchy's root, NUL-terminated.
     pub path: [u8; PATH_BYTES],

@@ -22,7 +22,7 @@ pub struct Offset {
 /// What a global holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// Byte offset of the member; the programs that use it cannot load without it.
+    /// Byte offset of the member; features that read its structure need it.
     Required,
     /// Byte offset of the member, or [`ABSENT`].
     Optional,
@@ -55,7 +55,7 @@ macro_rules! for_each_offset {
             TCP_BYTES_RECEIVED = "tcp_sock" "bytes_received" Required,
             TCP_TOTAL_RETRANS = "tcp_sock" "total_retrans" Required,
             TCP_SRTT = "tcp_sock" "srtt_us" Required,
-            TCP_RTT_MIN = "tcp_sock" "rtt_min" Required,
+            INET_SPORT = "inet_sock" "inet_sport" Required,
             FILE_INODE = "file" "f_inode" Required,
             FILE_PRIVATE = "file" "private_data" Required,
             INODE_MODE = "inode" "i_mode" Required,

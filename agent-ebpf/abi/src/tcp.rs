@@ -90,8 +90,6 @@ pub struct TcpRecord {
     pub retransmits: u32,
     /// Smoothed round-trip time, microseconds.
     pub srtt_us: u32,
-    /// Smallest round-trip time, microseconds.
-    pub min_rtt_us: u32,
     /// Local port, host order.
     pub local_port: u16,
     /// Remote port, host order.
@@ -107,7 +105,7 @@ pub struct TcpRecord {
     /// Any of `FLAG_*`.
     pub flags: u8,
     /// Zero.
-    pub _pad: u8,
+    pub _pad: [u8; 5],
 }
 
 const _: () = assert!(size_of::<TcpRecord>() == 152);

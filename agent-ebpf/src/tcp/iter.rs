@@ -95,8 +95,9 @@ unsafe fn row(meta: *const u8, task: *const u8, sk: *const u8) {
             state::CLOSE | state::SYN_SENT | state::SYN_RECV | state::NEW_SYN_RECV => return,
             state::LISTEN => fill_conn(&mut record, &new_conn(Owner::of(task), ROLE_UNKNOWN, 0)),
             _ => {
+                let Some(conn) = known_or_adopted(sk, task) else { return };
                 sock::read_counters::<Probed>(sk, &mut record);
-                fill_conn(&mut record, &known_or_adopted(sk, task));
+                fill_conn(&mut record, &conn);
             }
         }
         sock::read_tuple::<Probed>(sk, &mut record);
@@ -104,27 +105,34 @@ unsafe fn row(meta: *const u8, task: *const u8, sk: *const u8) {
     }
 }
 
-/// The entry of a connection; makes one for a connection older than the agent, so that its end will be seen.
+/// The entry of a connection; makes one for a connection older than the agent, so that its end will be seen. `None`
+/// when that is not possible: a connection whose end is not seen would stay for ever.
 #[inline(always)]
-unsafe fn known_or_adopted(sk: *const u8, task: *const u8) -> Conn {
+unsafe fn known_or_adopted(sk: *const u8, task: *const u8) -> Option<Conn> {
     let key = sk as u64;
-    // SAFETY: `task` is a `struct task_struct`. A connection accepted in an interrupt learns its owner here; nobody
-    // else writes those fields once the entry exists.
+    // SAFETY: `task` is a `struct task_struct`, `sk` a `struct sock`.
     unsafe {
-        if let Some(conn) = CONN_BY_SOCK.get_ptr_mut(key) {
-            if (*conn).tgid == 0 {
-                let owner = Owner::of(task);
-                (*conn).cgroup_v2 = owner.cgroup_v2;
-                (*conn).cgroup_v1 = owner.cgroup_v1;
-                (*conn).comm = owner.comm;
-                (*conn).tgid = owner.tgid;
+        let owner = Owner::of(task);
+        if let Some(conn) = CONN_BY_SOCK.get_ptr(key) {
+            let mut conn = *conn;
+            if conn.tgid == 0 {
+                // Accepted in an interrupt: whoever holds it now owns it.
+                (conn.cgroup_v2, conn.cgroup_v1) = (owner.cgroup_v2, owner.cgroup_v1);
+                (conn.comm, conn.tgid) = (owner.comm, owner.tgid);
             }
-            return *conn;
+            return Some(conn);
         }
-        let conn = Conn { established: 1, ..new_conn(Owner::of(task), ROLE_UNKNOWN, FLAG_ADOPTED) };
+        let conn = Conn { established: 1, ..new_conn(owner, ROLE_UNKNOWN, FLAG_ADOPTED) };
         if CONN_BY_SOCK.insert(key, conn, 0).is_err() {
             loss::count(Loss::TcpIterMapFull);
+            return None;
         }
-        conn
+        // It may have closed since its state was read, and its entry with it.
+        let now: u8 = Probed::field(sk, &SOCK_STATE);
+        if i32::from(now) == state::CLOSE {
+            let _ = CONN_BY_SOCK.remove(key);
+            return None;
+        }
+        Some(conn)
     }
 }

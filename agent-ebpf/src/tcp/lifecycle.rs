@@ -8,7 +8,7 @@ use sonde_abi::{Header, codes::Loss, tcp::*};
 
 use crate::{
     loss,
-    maps::{CONN_BY_SOCK, EVENTS, wakeup_flags},
+    maps::{EVENTS, wakeup_flags},
     owner::Owner,
 };
 
@@ -22,13 +22,19 @@ pub trait Socket {
     fn inherited_owner(&self) -> Owner;
     /// Fills in addresses and, at the end of a connection, counters.
     fn describe(&self, kind: u16, record: &mut TcpRecord);
+    /// The entry of the socket.
+    fn entry(&self) -> Option<*mut Conn>;
+    /// Makes or replaces the entry; false when the map is full.
+    fn insert(&self, conn: &Conn) -> bool;
+    /// Removes the entry.
+    fn remove(&self);
 }
 
 /// Handles one transition. A socket's own lock serialises them.
 #[inline(always)]
 pub fn transition(socket: &impl Socket, old: i32, new: i32) {
     match (old, new) {
-        (_, state::SYN_SENT) => insert(socket.key(), new_conn(socket.current_owner(), ROLE_OUTBOUND, 0)),
+        (_, state::SYN_SENT) => insert(socket, &new_conn(socket.current_owner(), ROLE_OUTBOUND, 0)),
         (_, state::ESTABLISHED) => established(socket, old),
         (_, state::LISTEN) => emit(socket, KIND_LISTEN, &new_conn(socket.current_owner(), ROLE_UNKNOWN, 0)),
         (state::LISTEN, state::CLOSE) => emit(socket, KIND_UNLISTEN, &new_conn(Owner::NONE, ROLE_UNKNOWN, 0)),
@@ -38,41 +44,40 @@ pub fn transition(socket: &impl Socket, old: i32, new: i32) {
 }
 
 #[inline(always)]
-fn insert(key: u64, conn: Conn) {
-    if CONN_BY_SOCK.insert(key, conn, 0).is_err() {
+fn insert(socket: &impl Socket, conn: &Conn) {
+    if !socket.insert(conn) {
         loss::count(Loss::TcpMapFull);
     }
 }
 
 #[inline(always)]
 fn established(socket: &impl Socket, old: i32) {
-    let key = socket.key();
-    if let Some(conn) = CONN_BY_SOCK.get_ptr_mut(key) {
-        // SAFETY: only the socket's own transitions and the iterator write to its entry, and the iterator leaves
-        // `established` alone.
+    if let Some(conn) = socket.entry() {
+        // SAFETY: only the socket's own transitions write to its entry. One that is established already was left
+        // behind by an earlier socket at this address, and is replaced below.
         unsafe {
-            (*conn).established = 1;
-            emit(socket, KIND_CONNECTED, &*conn);
+            if (*conn).established == 0 {
+                (*conn).established = 1;
+                return emit(socket, KIND_CONNECTED, &*conn);
+            }
         }
-        return;
     }
     // A child of a listener, or a connect whose start was before the agent's.
     let role = if old == state::SYN_SENT { ROLE_OUTBOUND } else { ROLE_INBOUND };
     let conn = Conn { established: 1, ..new_conn(socket.inherited_owner(), role, 0) };
-    insert(key, conn);
+    insert(socket, &conn);
     emit(socket, if role == ROLE_INBOUND { KIND_ACCEPTED } else { KIND_CONNECTED }, &conn);
 }
 
 #[inline(always)]
 fn closed(socket: &impl Socket) {
-    let key = socket.key();
-    let Some(conn) = CONN_BY_SOCK.get_ptr_mut(key) else { return };
+    let Some(conn) = socket.entry() else { return };
     // SAFETY: as in `established`; the entry is removed only after its last use.
     unsafe {
         let kind = if (*conn).established == 1 { KIND_CLOSED } else { KIND_CONNECT_FAILED };
         emit(socket, kind, &*conn);
     }
-    let _ = CONN_BY_SOCK.remove(key);
+    socket.remove();
 }
 
 /// A fresh entry, born now.

@@ -9,10 +9,11 @@ use aya_ebpf::{
     macros::tracepoint,
     programs::TracePointContext,
 };
-use sonde_abi::tcp::{AF_INET, TcpRecord};
+use sonde_abi::tcp::{AF_INET, Conn, TcpRecord};
 
 use super::lifecycle::{Socket, transition};
 use crate::{
+    maps::CONN_BY_SOCK_TP,
     mem::{Probed, Read},
     owner::Owner,
     sock::IPPROTO_TCP,
@@ -91,5 +92,21 @@ impl Socket for Args {
             record.local_addr = self.field(&TP_SADDR_V6);
             record.remote_addr = self.field(&TP_DADDR_V6);
         }
+    }
+
+    #[inline(always)]
+    fn entry(&self) -> Option<*mut Conn> {
+        CONN_BY_SOCK_TP.get_ptr_mut(self.key())
+    }
+
+    #[inline(always)]
+    fn insert(&self, conn: &Conn) -> bool {
+        CONN_BY_SOCK_TP.insert(self.key(), conn, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn remove(&self) {
+        // Absent is what is wanted.
+        let _ = CONN_BY_SOCK_TP.remove(self.key());
     }
 }

@@ -11,7 +11,9 @@ use aya::{
 };
 
 use super::{
-    Options, capabilities,
+    Options,
+    btf::BtfError,
+    capabilities,
     feature::{Choice, FeatureId, FeatureStatus, Verdict},
     object::{Context, explain},
 };
@@ -36,7 +38,7 @@ fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId)
     let mut refused = Vec::new();
     let mut broken = false;
     for choice in id.chain() {
-        match take(ebpf, context, choice) {
+        match missing(context, id, choice).and_then(|()| take(ebpf, context, choice)) {
             Ok(()) => return Verdict::Ok { choice: choice.to_string(), refused },
             Err(Refusal::Unsupported(reason)) => refused.push(format!("{choice}: {reason}")),
             Err(Refusal::Broken(reason)) => {
@@ -47,6 +49,16 @@ fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId)
     }
     let reason = refused.join("; ");
     if broken { Verdict::Broken { reason } } else { Verdict::Unsupported { reason } }
+}
+
+/// A program that reads structures by BTF needs the members it was written for.
+fn missing(context: &Context, id: FeatureId, choice: &Choice) -> Result<(), Refusal> {
+    if matches!(choice, Choice::Tracepoint(..)) {
+        return Ok(());
+    }
+    let reads = |error: &&BtfError| error.container().is_some_and(|name| id.structures().contains(&name));
+    let missing: Vec<String> = context.missing.iter().filter(reads).map(ToString::to_string).collect();
+    if missing.is_empty() { Ok(()) } else { Err(Refusal::Unsupported(missing.join(" and "))) }
 }
 
 fn take(ebpf: &mut Ebpf, context: &Context, choice: &Choice) -> Result<(), Refusal> {

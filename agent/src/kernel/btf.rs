@@ -75,6 +75,16 @@ pub enum BtfError {
     },
 }
 
+impl BtfError {
+    /// The structure that was asked about, when the blob itself is fine.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::Absent { container, .. } | Self::BitField { container, .. } => Some(container),
+            Self::Magic { .. } | Self::Damaged { .. } | Self::Kind { .. } => None,
+        }
+    }
+}
+
 /// A parsed blob.
 pub struct Btf<'a> {
     blob: &'a [u8],

@@ -19,18 +19,14 @@ const SYS_ADMIN: u32 = 21;
 pub const NEEDED: [Capability; 6] = [
     Capability { name: "CAP_BPF", bit: 39, why: "create maps and load programs" },
     Capability { name: "CAP_PERFMON", bit: 38, why: "attach to tracepoints and read kernel structures" },
-    Capability {
-        name: "CAP_NET_ADMIN",
-        bit: 12,
-        why: "resolve translated addresses and load socket programs",
-    },
+    Capability { name: "CAP_NET_ADMIN", bit: 12, why: "resolve translated addresses (not used yet)" },
     Capability {
         name: "CAP_SYS_PTRACE",
         bit: 19,
         why: "read the executable and the namespaces of other users' processes",
     },
     Capability { name: "CAP_DAC_READ_SEARCH", bit: 2, why: "read files below /proc/<pid> of other users" },
-    Capability { name: "CAP_SYSLOG", bit: 34, why: "read the kernel's symbols" },
+    Capability { name: "CAP_SYSLOG", bit: 34, why: "read the kernel's symbols (not used yet)" },
 ];
 
 /// The effective set, or `None` when it cannot be read.

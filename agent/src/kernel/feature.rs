@@ -61,6 +61,38 @@ impl FeatureId {
         }
     }
 
+    /// Structures whose members its programs read by offset.
+    pub const fn structures(self) -> &'static [&'static str] {
+        match self {
+            Self::TcpLifecycle => &[
+                "sock",
+                "net",
+                "inet_sock",
+                "tcp_sock",
+                "task_struct",
+                "css_set",
+                "cgroup_subsys_state",
+                "cgroup",
+                "kernfs_node",
+            ],
+            Self::TcpSockets => &[
+                "file",
+                "inode",
+                "socket",
+                "sock",
+                "net",
+                "tcp_sock",
+                "task_struct",
+                "css_set",
+                "cgroup_subsys_state",
+                "cgroup",
+                "kernfs_node",
+            ],
+            Self::ProcessTasks => &["task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"],
+            Self::CgroupDirectories => &["cgroup", "cgroup_root", "kernfs_node"],
+        }
+    }
+
     /// What a user misses without it.
     pub const fn without(self) -> &'static str {
         match self {

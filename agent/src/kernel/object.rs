@@ -4,11 +4,13 @@ use std::fs;
 
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
 
+use sonde_abi::budget::CONNS_TRACEPOINT_MAX;
+
 use super::{
     Options,
-    btf::{self, Btf},
+    btf::{self, Btf, BtfError},
     capabilities, feature,
-    offsets::{self, Globals},
+    offsets::{self, Offsets},
     tracefs,
 };
 
@@ -18,6 +20,8 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sonde-e
 pub struct Context {
     /// The kernel's types, to find hooks by name; or why they could not be read.
     pub btf: Result<AyaBtf, String>,
+    /// Members of structures that this kernel does not have, by structure.
+    pub missing: Vec<BtfError>,
     /// Why the plain tracepoint's format is not known, if so.
     pub tracefs: Result<(), String>,
 }
@@ -34,7 +38,7 @@ pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
     loader.btf(None);
     let (btf, offsets) = match read_btf(options) {
         Ok((btf, offsets)) => (Ok(btf), offsets),
-        Err(reason) => (Err(reason), Vec::new()),
+        Err(reason) => (Err(reason), Offsets::default()),
     };
     let (tracefs, format) = match tracefs::inet_sock_set_state() {
         Ok(format) => (Ok(()), format),
@@ -42,37 +46,39 @@ pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
     };
     let cgroup_v1 = u32::from(options.cgroup_v1);
     loader.override_global("READ_CGROUP_V1", &cgroup_v1, true);
-    for (global, value) in offsets.iter().chain(&format) {
+    for (global, value) in offsets.values.iter().chain(&format) {
         loader.override_global(global, value, true);
     }
+    if btf.is_err() {
+        loader.map_max_entries("CONN_BY_SOCK_TP", CONNS_TRACEPOINT_MAX);
+    }
     let ebpf = loader.load(OBJECT).map_err(|error| with_capabilities(explain(&error)))?;
-    Ok((ebpf, Context { btf, tracefs }))
+    Ok((ebpf, Context { btf, missing: offsets.missing, tracefs }))
 }
 
 /// Creating the maps is the first thing that a missing capability refuses.
 fn with_capabilities(reason: String) -> String {
     match capabilities::missing_for_tracing().as_slice() {
+        [] if reason.contains("Operation not permitted") => format!(
+            "{reason}: before Linux 5.11 maps count as locked memory: raise RLIMIT_MEMLOCK or add CAP_SYS_RESOURCE"
+        ),
         [] => reason,
         missing => format!("{reason}: missing {}", missing.join(" and ")),
     }
 }
 
-fn read_btf(options: &Options) -> Result<(AyaBtf, Globals), String> {
+fn read_btf(options: &Options) -> Result<(AyaBtf, Offsets), String> {
     let name = options.btf.display();
     let blob = fs::read(&options.btf).map_err(|error| format!("kernel type information {name}: {error}"))?;
     let describe = |error: &dyn std::error::Error| format!("kernel type information {name}: {error}");
     let btf = Btf::parse(&blob).map_err(|error| describe(&error))?;
     let offsets = offsets::resolve(&btf);
-    if let Some(first) = offsets.missing.first() {
-        let others = offsets.missing.len() - 1;
-        return Err(format!("kernel type information {name}: {first}, and {others} more"));
-    }
     let sparse = btf::sparse(&btf, &feature::hooks()).map_err(|error| describe(&error))?;
     // The kernel's blob and its index are gone before the next allocations, so that the peak is one of the two.
     drop(btf);
     drop(blob);
     let btf = AyaBtf::parse(&sparse, Endianness::default()).map_err(|error| describe(&error))?;
-    Ok((btf, offsets.values))
+    Ok((btf, offsets))
 }
 
 /// One sentence for an error with its causes.

@@ -8,7 +8,7 @@ use super::btf::{Btf, BtfError};
 pub type Globals = Vec<(&'static str, u32)>;
 
 /// Values for every entry of the table, in its order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Offsets {
     /// Global and value.
     pub values: Globals,

@@ -1,11 +1,12 @@
 //! What the event loop does, without the waiting.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{clock, latency::Latency, series::SeriesLabels, traffic};
+use super::{
+    clock, latency::LatencyLabels, namespaces::Namespaces, series::SeriesLabels, suspects::Suspects, traffic,
+};
 use crate::edges::EdgeStats;
 use crate::enrich::docker::Inspector;
 use crate::enrich::{Hierarchy, Workloads};
@@ -48,6 +49,8 @@ pub struct Parts {
     pub common: Arc<Labels>,
     /// The host's procfs.
     pub proc_root: PathBuf,
+    /// Listening addresses shown per workload; more are folded into one.
+    pub listeners_per_workload: usize,
 }
 
 /// The loop's state.
@@ -55,12 +58,12 @@ pub struct Core {
     parts: Parts,
     telemetry: Telemetry,
     series: SeriesLabels,
-    latency: Latency,
+    latency: LatencyLabels,
+    namespaces: Namespaces,
     rejections: Rejections,
     last: Option<(Instant, Arc<Snapshot>)>,
     last_at: UnixMillis,
-    /// Sockets that only the kernel half knows, and since when.
-    suspects: HashMap<u64, BootNanos>,
+    suspects: Suspects,
 }
 
 impl Core {
@@ -69,11 +72,12 @@ impl Core {
         let mut core = Self {
             telemetry: Telemetry::new(clock::unix()),
             series: SeriesLabels::default(),
-            latency: Latency::default(),
+            latency: LatencyLabels::default(),
+            namespaces: Namespaces::new(&parts.proc_root),
             rejections: Rejections::default(),
             last: None,
             last_at: UnixMillis::default(),
-            suspects: HashMap::new(),
+            suspects: Suspects::default(),
             parts,
         };
         core.observe();
@@ -127,23 +131,22 @@ impl Core {
         snapshot
     }
 
-    /// Forgets what is over: idle flows, workloads that are gone, connections whose end was missed.
+    /// Looks at everything even when nobody asks, and forgets what is over: idle flows, workloads that are gone,
+    /// connections whose end was missed.
     pub fn sweep(&mut self) {
+        self.observe();
         let now = clock::boot();
-        let retired = self.parts.workloads.retired(now);
-        self.parts.connections.collect_garbage(before(now, FLOW_IDLE), &retired);
-        self.series.retain(self.parts.connections.flows());
-        let tracked = self.parts.kernel.tracked_sockets();
-        self.telemetry.tracked_connections(tracked.len());
-        let unknown = self.parts.connections.sweep(&tracked, before(now, DISAGREEMENT));
-        self.suspects.retain(|sock, _| unknown.contains(sock));
-        for sock in unknown {
-            let since = *self.suspects.entry(sock).or_insert(now);
-            if since < before(now, DISAGREEMENT) {
-                self.parts.kernel.forget_socket(sock);
-                self.suspects.remove(&sock);
-            }
+        let Self { parts, telemetry, series, suspects, .. } = self;
+        let retired = parts.workloads.retired(now);
+        parts.connections.collect_garbage(before(now, FLOW_IDLE), &retired);
+        series.retain(parts.connections.flows());
+        let tracked = parts.kernel.tracked_sockets();
+        telemetry.tracked_connections(tracked.len());
+        let unknown = parts.connections.sweep(&tracked, before(now, DISAGREEMENT));
+        for sock in suspects.update(&unknown, now, before(now, DISAGREEMENT)) {
+            parts.kernel.forget_socket(sock);
         }
+        self.publish();
     }
 
     /// Reads every source once. Events first and last: a connection that opens or closes during the pass is then told
@@ -152,6 +155,7 @@ impl Core {
         self.drain();
         self.talk_to_runtimes();
         self.pass_tasks();
+        self.drain();
         self.pass_sockets();
         self.drain();
     }
@@ -169,7 +173,12 @@ impl Core {
         let tasks = match walked {
             Ok(()) => Ok(gather.finish()),
             // Without the iterator, /proc tells the same for more time.
-            Err(_) => workloads.walk_processes(),
+            Err(error) => {
+                if kernel.has(FeatureId::ProcessTasks) {
+                    telemetry.count_pass_failure("tasks", &error);
+                }
+                workloads.walk_processes()
+            }
         };
         match tasks {
             Ok(tasks) => workloads.observe_tasks(&tasks, now),
@@ -179,22 +188,24 @@ impl Core {
 
     fn pass_sockets(&mut self) {
         let begin = clock::boot();
-        let Self { parts, telemetry, latency, .. } = self;
+        let Self { parts, telemetry, .. } = self;
         let Parts { kernel, connections, workloads, .. } = parts;
         if !kernel.has(FeatureId::TcpSockets) {
             return;
         }
-        latency.begin_pass();
+        connections.begin_pass();
         let walked = kernel.sockets(|row| match probes::tcp::decode(row) {
-            Ok(socket) => {
-                let owner = handle_socket(connections, workloads, socket.clone(), begin);
-                latency.observe(owner, &socket);
-            }
+            Ok(socket) => handle_socket(connections, workloads, socket, begin),
             Err(error) => telemetry.count_decode_error(error),
         });
-        match walked {
-            Ok(()) => connections.finish_pass(begin),
-            Err(error) => telemetry.count_pass_failure("sockets", &error),
+        if let Err(error) = walked {
+            return telemetry.count_pass_failure("sockets", &error);
+        }
+        connections.finish_pass(begin);
+        if !kernel.has(FeatureId::TcpLifecycle) {
+            for sock in connections.close_unseen(begin) {
+                kernel.forget_socket(sock);
+            }
         }
     }
 
@@ -218,17 +229,22 @@ impl Core {
         let parts = &mut self.parts;
         node::emit(&mut builder, &parts.identity, &parts.node.read());
         parts.workloads.collect(&mut builder, now);
-        let view = traffic::View { workloads: &parts.workloads, proc_root: &parts.proc_root, now };
-        view.collect(&parts.connections, &mut self.series, &mut builder);
-        self.latency.collect(&parts.workloads, &mut builder, now);
+        let view = traffic::View {
+            connections: &parts.connections,
+            workloads: &parts.workloads,
+            listeners_per_workload: parts.listeners_per_workload,
+            now,
+        };
+        view.flows(&mut self.series, &mut builder);
+        view.listeners(&mut self.namespaces, &mut builder);
+        self.latency.collect(parts.connections.round_trips(), &parts.workloads, &mut builder, now);
         parts.edges.collect(&mut builder);
         self.telemetry.collect_kernel(&mut parts.kernel, &mut builder);
         self.telemetry.collect_tables(&parts.connections, &parts.workloads.stats(), &mut builder);
         self.telemetry.collect(parts.node.failures(), &mut builder);
         waiting.collect("snapshot_requests", &mut builder);
         parts.inspector.fill().collect("inspections", &mut builder);
-        // Two snapshots never share a timestamp: a target would refuse the second one's samples.
-        self.last_at = clock::unix().max(UnixMillis(self.last_at.0 + 1));
+        self.last_at = next_timestamp(self.last_at, clock::unix());
         let snapshot = builder.build(self.last_at, parts.common.clone());
         self.rejections = snapshot.rejections;
         snapshot
@@ -238,6 +254,13 @@ impl Core {
         let Parts { kernel, connections, workloads, inspector, board, edges, .. } = &self.parts;
         board.publish(kernel, connections, &workloads.stats(), inspector.status(), edges.status());
     }
+}
+
+/// Two snapshots never share a timestamp: a target would refuse the second one's samples. But a clock that was set back by
+/// more than a moment is believed.
+fn next_timestamp(last: UnixMillis, now: UnixMillis) -> UnixMillis {
+    const MOMENT_MS: i64 = 1_000;
+    if now.0 > last.0 || last.0 - now.0 > MOMENT_MS { now } else { UnixMillis(last.0 + 1) }
 }
 
 fn before(now: BootNanos, duration: Duration) -> BootNanos {
@@ -250,10 +273,9 @@ fn handle_socket(
     workloads: &mut Workloads,
     socket: TcpSocket,
     now: BootNanos,
-) -> Option<crate::model::WorkloadIx> {
+) {
     let owner = socket.origin.as_ref().map(|origin| workloads.resolve(origin, now));
     connections.handle(socket, owner);
-    owner
 }
 
 fn handle_cgroup(workloads: &mut Workloads, event: &CgroupEvent) {

@@ -7,7 +7,7 @@ use crate::registry::Labels;
 use crate::state::{Direction, FlowKey, Flows, Peer};
 
 /// Destination of everything beyond a workload's cap. No address looks like it.
-const OVERFLOW: &str = "~overflow";
+pub const OVERFLOW: &str = "~overflow";
 
 /// Labels of one flow.
 #[derive(Clone, Debug)]

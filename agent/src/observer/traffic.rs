@@ -1,36 +1,33 @@
 //! Flows and listeners as series.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::series::{FlowLabels, SeriesLabels};
-use crate::enrich::{Workloads, netns};
-use crate::model::{BootNanos, Counters, NetnsId, WorkloadIx};
+use super::namespaces::Namespaces;
+use super::series::{FlowLabels, OVERFLOW, SeriesLabels};
+use crate::enrich::Workloads;
+use crate::model::{BootNanos, Counters, WorkloadIx};
 use crate::registry::catalog::tcp as catalog;
 use crate::registry::{Labels, SnapshotBuilder};
-use crate::state::{Connections, Direction, Flow, Listener};
+use crate::state::{Connections, Direction, Flow};
 
-/// What names and hides flows.
+/// What is shown, and to whom it belongs.
 pub struct View<'a> {
+    /// Flows and listeners.
+    pub connections: &'a Connections,
     /// Whose they are.
     pub workloads: &'a Workloads,
-    /// The host's procfs.
-    pub proc_root: &'a Path,
+    /// Listening addresses shown per workload; more are folded into one.
+    pub listeners_per_workload: usize,
     /// Now.
     pub now: BootNanos,
 }
 
 impl View<'_> {
-    /// Adds everything about TCP.
-    pub fn collect(
-        &self,
-        connections: &Connections,
-        series: &mut SeriesLabels,
-        builder: &mut SnapshotBuilder,
-    ) {
-        for (key, flow) in connections.flows().iter() {
+    /// Adds what flows counted.
+    pub fn flows(&self, series: &mut SeriesLabels, builder: &mut SnapshotBuilder) {
+        for (key, flow) in self.connections.flows().iter() {
             if !self.workloads.is_exported(key.workload, self.now) {
                 continue;
             }
@@ -41,23 +38,27 @@ impl View<'_> {
                 Direction::Inbound => inbound(flow, owner, labels, builder),
             }
         }
-        self.listeners(connections, builder);
     }
 
-    /// One series per workload and address; several sockets may share an address (`SO_REUSEPORT`).
-    fn listeners(&self, connections: &Connections, builder: &mut SnapshotBuilder) {
-        let mut shown: HashSet<(WorkloadIx, SocketAddr)> = HashSet::new();
-        let mut namespaces = Namespaces::new(self.proc_root);
-        for listener in connections.listeners().iter() {
+    /// Adds listening addresses: one series per workload and address, though several sockets may share an address
+    /// (`SO_REUSEPORT`).
+    pub fn listeners(&self, namespaces: &mut Namespaces, builder: &mut SnapshotBuilder) {
+        namespaces.refresh(self.connections.listeners().iter(), self.now);
+        let mut shown: HashMap<WorkloadIx, HashSet<SocketAddr>> = HashMap::new();
+        for listener in self.connections.listeners().iter() {
             let Some(workload) = listener.workload else { continue };
-            if !self.workloads.is_exported(workload, self.now) {
-                continue;
+            if self.workloads.is_exported(workload, self.now) {
+                shown.entry(workload).or_default().extend(namespaces.expand(listener));
             }
-            for address in namespaces.expand(listener) {
-                if shown.insert((workload, address)) {
-                    let own = Labels::new([("listen_addr", address.to_string())]);
-                    builder.number(&catalog::LISTEN_INFO, self.workloads.labels(workload), &own, 1.0);
-                }
+        }
+        for (workload, addresses) in shown {
+            let owner = self.workloads.labels(workload);
+            let mut show = |address: &str| {
+                builder.number(&catalog::LISTEN_INFO, owner, &Labels::new([("listen_addr", address)]), 1.0);
+            };
+            addresses.iter().take(self.listeners_per_workload).for_each(|address| show(&address.to_string()));
+            if addresses.len() > self.listeners_per_workload {
+                show(OVERFLOW);
             }
         }
     }
@@ -88,31 +89,5 @@ fn inbound(flow: &Flow, owner: &Arc<Labels>, labels: &FlowLabels, builder: &mut 
         builder.number(&catalog::INBOUND_BYTES_SENT_TOTAL, owner, &labels.full, sent as f64);
         builder.number(&catalog::INBOUND_BYTES_RECEIVED_TOTAL, owner, &labels.full, received as f64);
         builder.number(&catalog::INBOUND_RETRANSMITS_TOTAL, owner, &labels.full, retransmits as f64);
-    }
-}
-
-/// Addresses of network namespaces, read at most once per snapshot.
-struct Namespaces<'a> {
-    proc_root: &'a Path,
-    addresses: HashMap<NetnsId, Vec<IpAddr>>,
-}
-
-impl<'a> Namespaces<'a> {
-    fn new(proc_root: &'a Path) -> Self {
-        Self { proc_root, addresses: HashMap::new() }
-    }
-
-    /// A wildcard stands for every address of its namespace; an IPv6 one for the IPv4 ones too.
-    fn expand(&mut self, listener: &Listener) -> Vec<SocketAddr> {
-        let (ip, port) = (listener.address.ip(), listener.address.port());
-        let Some(pid) = listener.pid.filter(|_| ip.is_unspecified()) else { return vec![listener.address] };
-        let read = || netns::local_addresses(self.proc_root, pid).unwrap_or_default();
-        let addresses = self.addresses.entry(listener.netns).or_insert_with(read);
-        let expanded: Vec<SocketAddr> = addresses
-            .iter()
-            .filter(|address| ip.is_ipv6() || address.is_ipv4())
-            .map(|address| SocketAddr::new(*address, port))
-            .collect();
-        if expanded.is_empty() { vec![listener.address] } else { expanded }
     }
 }

@@ -23,13 +23,31 @@ fn snapshot(at: i64, destinations: &[&str]) -> Arc<Snapshot> {
     Arc::new(snapshot)
 }
 
-/// Gives prepared snapshots, one for each time it is asked, the last one for ever.
-struct Prepared(Mutex<Vec<Arc<Snapshot>>>);
+/// Gives prepared snapshots: the same one while it is young enough, then the next, the last one for ever.
+struct Prepared {
+    left: Mutex<Vec<Arc<Snapshot>>>,
+    given: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+}
+
+impl Prepared {
+    fn new(snapshots: Vec<Arc<Snapshot>>) -> Self {
+        Self { left: Mutex::new(snapshots), given: Mutex::new(None) }
+    }
+}
 
 impl Source for Prepared {
-    async fn snapshot(&self, _max_age: Duration) -> Result<Arc<Snapshot>, SourceGone> {
-        let mut left = self.0.lock().unwrap();
-        if left.len() > 1 { Ok(left.remove(0)) } else { left.first().cloned().ok_or(SourceGone) }
+    async fn snapshot(&self, max_age: Duration) -> Result<Arc<Snapshot>, SourceGone> {
+        let mut given = self.given.lock().unwrap();
+        if let Some((at, snapshot)) = &*given
+            && !max_age.is_zero()
+            && at.elapsed() <= max_age
+        {
+            return Ok(snapshot.clone());
+        }
+        let mut left = self.left.lock().unwrap();
+        let next = if left.len() > 1 { left.remove(0) } else { left.first().cloned().ok_or(SourceGone)? };
+        *given = Some((Instant::now(), next.clone()));
+        Ok(next)
     }
 }
 
@@ -65,7 +83,7 @@ impl Loop {
     fn start(snapshots: Vec<Arc<Snapshot>>) -> Self {
         let (queue, stats) = (Arc::new(Taken::default()), Arc::new(Stats::default()));
         let stop = CancellationToken::new();
-        let source = Prepared(Mutex::new(snapshots));
+        let source = Prepared::new(snapshots);
         let task = tokio::spawn(run(source, queue.clone(), INTERVAL, stats.clone(), stop.clone()));
         Self { queue, stats, stop, task }
     }
@@ -188,6 +206,15 @@ async fn a_full_disk_is_counted_and_pushing_goes_on() {
     // What vanished while the disk was full is marked as soon as it can be.
     assert_eq!(texts(&requests[1]).iter().filter(|series| series.contains("destination=a:1")).count(), 1);
     assert_eq!(counts, Counts { appended: 3, failed: 1, stale_markers: 1, ..Counts::default() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_push_has_what_happened_since_the_one_before() {
+    let pushing = Loop::start(vec![snapshot(1, &["a:1"]), snapshot(2, &["a:1"])]);
+    pushing.pass(0.1).await;
+    let (requests, _) = pushing.stop().await;
+    let last = texts(requests.last().unwrap());
+    assert!(last.iter().all(|series| series.ends_with("@2")), "{last:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 
 use super::flows::{Direction, FlowKey, Flows, Peer};
 use super::listeners::{Listener, Listeners};
+use super::round_trips::RoundTrips;
 use crate::model::{BootNanos, Counters, NetnsId, Role, SocketId, SocketKind, TcpSocket, WorkloadIx};
 
 /// What bounds the tables.
@@ -19,6 +20,8 @@ pub struct Limits {
     pub connections: usize,
     /// Flows per workload.
     pub flows_per_workload: usize,
+    /// Listening sockets.
+    pub listeners: usize,
     /// Remote ports that are folded into the overflow, because nothing stable listens there.
     pub ephemeral_ports: Option<RangeInclusive<u16>>,
 }
@@ -34,6 +37,19 @@ pub struct Stats {
     pub starts_lost: u64,
     /// Connections whose end was lost, found by the sweep.
     pub ends_lost: u64,
+    /// Listening sockets not shown because the table was full.
+    pub listeners_refused: u64,
+}
+
+/// What became of a connection's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// A pass saw the connection; the event is still in the ring, or was lost.
+    Unseen,
+    /// Seen, and to be counted as soon as the owner is known.
+    Pending { connect_ns: u64 },
+    /// Counted, or before the agent's time.
+    Counted,
 }
 
 #[derive(Clone, Debug)]
@@ -41,11 +57,11 @@ struct Connection {
     flow: Option<FlowKey>,
     /// What was counted so far.
     counted: Counters,
-    /// Its start was counted (or is before the agent's time).
-    announced: bool,
+    start: Start,
     local: SocketAddr,
     netns: NetnsId,
     role: Role,
+    adopted: bool,
     seen: BootNanos,
 }
 
@@ -57,6 +73,7 @@ pub struct Connections {
     flows: Flows,
     /// Found open in this pass, direction not yet known: the listeners of the pass must be complete first.
     undirected: Vec<(TcpSocket, Option<WorkloadIx>)>,
+    round_trips: RoundTrips,
     limits: Limits,
     stats: Stats,
 }
@@ -70,6 +87,7 @@ impl Connections {
             listeners: Listeners::default(),
             flows,
             undirected: Vec::new(),
+            round_trips: RoundTrips::default(),
             limits,
             stats: Stats::default(),
         }
@@ -82,18 +100,15 @@ impl Connections {
             SocketKind::ConnectFailed => self.failed(&socket, owner),
             SocketKind::Closed => self.ended(&socket, owner),
             SocketKind::Open => self.found(socket, owner),
-            SocketKind::Listen | SocketKind::Listening => self.listeners.insert(
-                socket.id.sock,
-                Listener {
-                    workload: owner,
-                    pid: socket.origin.as_ref().map(|origin| origin.pid),
-                    netns: socket.netns,
-                    address: socket.local,
-                    seen: socket.at,
-                },
-            ),
+            SocketKind::Listen | SocketKind::Listening => self.listening(&socket, owner),
             SocketKind::Unlisten => self.listeners.remove(socket.id.sock),
         }
+    }
+
+    /// Begins a pass of the iterator. What a failed one left behind is forgotten.
+    pub fn begin_pass(&mut self) {
+        self.undirected.clear();
+        self.round_trips.clear();
     }
 
     /// Ends a pass of the iterator that began at `pass`.
@@ -102,6 +117,20 @@ impl Connections {
         for (socket, owner) in std::mem::take(&mut self.undirected) {
             self.adopt(&socket, owner);
         }
+    }
+
+    /// Ends connections that the pass which began at `pass` did not see; returns their sockets. For kernels where only
+    /// passes tell of connections: there an end has no event.
+    pub fn close_unseen(&mut self, pass: BootNanos) -> Vec<u64> {
+        let unseen = |(id, connection): (&SocketId, &Connection)| (connection.seen < pass).then_some(*id);
+        let gone: Vec<SocketId> = self.open.iter().filter_map(unseen).collect();
+        gone.iter().for_each(|id| self.close(*id, pass));
+        gone.iter().map(|id| id.sock).collect()
+    }
+
+    /// Round-trip times of the last pass.
+    pub fn round_trips(&self) -> &RoundTrips {
+        &self.round_trips
     }
 
     /// Flows.
@@ -135,19 +164,21 @@ impl Connections {
         if retired.is_empty() {
             return;
         }
-        retired.iter().for_each(|workload| self.flows.drop_workload(*workload));
+        let retired: HashSet<WorkloadIx> = retired.iter().copied().collect();
+        self.flows.drop_workloads(&retired);
         // A socket that outlived its processes must not bring back a workload whose number will be given anew.
         for connection in self.open.values_mut() {
             connection.flow = connection.flow.filter(|key| !retired.contains(&key.workload));
         }
     }
 
-    /// Drops connections that the kernel half no longer tracks and no pass has seen since `before`; returns the sockets
-    /// that the kernel half tracks but nothing here knows.
+    /// Drops connections that no pass has seen since `before` and that the kernel half no longer tracks, or tracks only
+    /// because a pass once saw them; returns the sockets that the kernel half tracks but nothing here knows.
     pub fn sweep(&mut self, tracked: &[u64], before: BootNanos) -> Vec<u64> {
         let tracked: HashSet<u64> = tracked.iter().copied().collect();
-        let lost =
-            |id: &SocketId, connection: &Connection| connection.seen < before && !tracked.contains(&id.sock);
+        let lost = |id: &SocketId, connection: &Connection| {
+            connection.seen < before && (connection.adopted || !tracked.contains(&id.sock))
+        };
         let gone: Vec<SocketId> =
             self.open.iter().filter(|(id, connection)| lost(id, connection)).map(|(id, _)| *id).collect();
         for id in gone {
@@ -158,17 +189,44 @@ impl Connections {
         tracked.into_iter().filter(|sock| !known.contains(sock)).collect()
     }
 
-    fn started(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
-        self.track(socket, owner, Counters::default());
-        let Some(connection) = self.open.get_mut(&socket.id) else { return };
-        if std::mem::replace(&mut connection.announced, true) {
+    fn listening(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
+        let known = self.listeners.contains(socket.id.sock);
+        if !known && self.listeners.len() >= self.limits.listeners {
+            self.stats.listeners_refused += u64::from(socket.kind == SocketKind::Listen);
             return;
         }
-        if let Some(key) = connection.flow {
-            let flow = self.flows.at(key, socket.at);
-            flow.established += 1;
-            flow.connect_ns += socket.connect_ns;
+        let listener = Listener {
+            workload: owner,
+            pid: socket.origin.as_ref().map(|origin| origin.pid),
+            netns: socket.netns,
+            address: socket.local,
+            seen: socket.at,
+        };
+        self.listeners.insert(socket.id.sock, listener);
+    }
+
+    fn started(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
+        self.track(socket, owner, Counters::default());
+        self.announce(socket, socket.connect_ns);
+    }
+
+    /// Notes that a connection started, once.
+    fn announce(&mut self, socket: &TcpSocket, connect_ns: u64) {
+        let Some(connection) = self.open.get_mut(&socket.id) else { return };
+        if connection.start == Start::Unseen {
+            connection.start = Start::Pending { connect_ns };
         }
+        self.settle(socket);
+    }
+
+    /// Counts a start that waits for its flow.
+    fn settle(&mut self, socket: &TcpSocket) {
+        let Some(connection) = self.open.get_mut(&socket.id) else { return };
+        let (Start::Pending { connect_ns }, Some(key)) = (connection.start, connection.flow) else { return };
+        connection.start = Start::Counted;
+        let flow = self.flows.at(key, socket.at);
+        flow.established += 1;
+        flow.connect_ns += connect_ns;
     }
 
     fn failed(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
@@ -181,32 +239,49 @@ impl Connections {
     }
 
     fn ended(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
-        if !self.open.contains_key(&socket.id) {
-            if socket.adopted {
-                // It closed between two passes before any of them counted it: nothing of it is ours.
-                return;
+        let Some(connection) = self.open.get(&socket.id) else {
+            if !socket.adopted {
+                self.stats.starts_lost += 1;
+                self.count_whole(socket, owner);
             }
+            // Else it closed between two passes before any of them counted it: nothing of it is ours.
+            return;
+        };
+        if connection.start == Start::Unseen {
             self.stats.starts_lost += 1;
-            return self.count_whole(socket, owner);
         }
+        self.own(socket, owner);
+        self.announce(socket, 0);
         self.count(socket);
         self.close(socket.id, socket.at);
     }
 
     /// Counts a connection of which only the end is known, or which the full table refused at its start.
     fn count_whole(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
-        let Some(workload) = owner else {
+        let place = self.attribute(socket.role, (socket.netns, socket.local), socket.remote, owner);
+        let Some((workload, direction, address)) = place else {
             self.stats.unowned += 1;
             return;
-        };
-        let (direction, address) = match socket.role {
-            Role::Inbound => (Direction::Inbound, socket.local),
-            Role::Outbound | Role::Unknown => (Direction::Outbound, socket.remote),
         };
         let key = self.flow_key(workload, direction, address);
         let flow = self.flows.at(key, socket.at);
         flow.established += 1;
         flow.add(&Counters::default(), &socket.counters);
+    }
+
+    /// Whose a connection is, and to what it leads. An accepted one belongs to its listener until a process is known.
+    fn attribute(
+        &self,
+        role: Role,
+        (netns, local): (NetnsId, SocketAddr),
+        remote: SocketAddr,
+        owner: Option<WorkloadIx>,
+    ) -> Option<(WorkloadIx, Direction, SocketAddr)> {
+        if role != Role::Inbound {
+            return Some((owner?, Direction::Outbound, remote));
+        }
+        let listener = self.listeners.find(netns, local).and_then(|listener| listener.workload);
+        Some((listener.or(owner)?, Direction::Inbound, local))
     }
 
     fn found(&mut self, socket: TcpSocket, owner: Option<WorkloadIx>) {
@@ -229,11 +304,9 @@ impl Connections {
         let socket = TcpSocket { role, ..socket.clone() };
         self.track(&socket, owner, socket.counters.unwrap_or_default());
         if let Some(connection) = self.open.get_mut(&socket.id) {
-            connection.announced = true;
-            if let Some(key) = connection.flow {
-                self.flows.at(key, socket.at).traffic.get_or_insert_default();
-            }
+            connection.start = Start::Counted;
         }
+        self.count(&socket);
     }
 
     /// Makes the table's entry, unless there is one.
@@ -243,45 +316,42 @@ impl Connections {
             return;
         }
         if self.open.len() >= self.limits.connections {
-            self.stats.refused += 1;
+            // A pass would count the same one again and again.
+            self.stats.refused += u64::from(socket.kind != SocketKind::Open);
             return;
         }
         let connection = Connection {
             flow: None,
             counted: baseline,
-            announced: false,
+            start: Start::Unseen,
             local: socket.local,
             netns: socket.netns,
             role: socket.role,
+            adopted: socket.adopted,
             seen: socket.at,
         };
         self.open.insert(socket.id, connection);
         self.own(socket, owner);
     }
 
-    /// Gives a connection its flow, as soon as its owner is known. An accepted connection belongs to its listener
-    /// until a process picks it up.
+    /// Gives a connection its flow, as soon as its owner is known.
     fn own(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
-        let Some(connection) = self.open.get(&socket.id) else { return };
-        if connection.flow.is_some() {
+        let Some(connection) = self.open.get(&socket.id).filter(|connection| connection.flow.is_none())
+        else {
             return;
-        }
-        let (direction, address) = match connection.role {
-            Role::Inbound => (Direction::Inbound, connection.local),
-            Role::Outbound | Role::Unknown => (Direction::Outbound, socket.remote),
         };
-        let listener = || self.listeners.find(connection.netns, connection.local);
-        let inherited = || listener().and_then(|listener| listener.workload);
-        let workload = match direction {
-            Direction::Inbound => inherited().or(owner),
-            Direction::Outbound => owner,
+        let local = (connection.netns, connection.local);
+        let Some((workload, direction, address)) =
+            self.attribute(connection.role, local, socket.remote, owner)
+        else {
+            return;
         };
-        let Some(workload) = workload else { return };
         let key = self.flow_key(workload, direction, address);
         self.flows.at(key, socket.at).active += 1;
         if let Some(connection) = self.open.get_mut(&socket.id) {
             connection.flow = Some(key);
         }
+        self.settle(socket);
     }
 
     /// Adds to the flow what is new since the last time.
@@ -296,6 +366,11 @@ impl Connections {
             retransmits: before.retransmits.max(now.retransmits),
         };
         self.flows.at(key, socket.at).add(&before, &socket.counters);
+        if let (Direction::Outbound, SocketKind::Open, Some(srtt)) =
+            (key.direction, socket.kind, socket.srtt_us)
+        {
+            self.round_trips.observe(key.workload, socket.remote.ip(), srtt);
+        }
     }
 
     fn close(&mut self, id: SocketId, at: BootNanos) {

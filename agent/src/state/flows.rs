@@ -1,6 +1,6 @@
 //! Flows: per workload and peer, the counters that become series.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use crate::model::{BootNanos, Counters, WorkloadIx};
@@ -145,9 +145,9 @@ impl Flows {
         self.retain(|_, flow| flow.active > 0 || flow.last >= before);
     }
 
-    /// Drops all flows of a workload.
-    pub fn drop_workload(&mut self, workload: WorkloadIx) {
-        self.retain(|key, _| key.workload != workload);
+    /// Drops all flows of some workloads.
+    pub fn drop_workloads(&mut self, workloads: &HashSet<WorkloadIx>) {
+        self.retain(|key, _| !workloads.contains(&key.workload));
     }
 
     fn retain(&mut self, mut keep: impl FnMut(&FlowKey, &Flow) -> bool) {

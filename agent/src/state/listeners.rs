@@ -59,9 +59,18 @@ impl Listeners {
     /// The listener that a connection to `local` in a namespace came through; an exact address before a wildcard.
     pub fn find(&self, netns: NetnsId, local: SocketAddr) -> Option<&Listener> {
         let socks = self.by_port.get(&(netns, local.port()))?;
+        if netns == NetnsId(0) && socks.len() > 1 {
+            // The plain tracepoint does not tell the namespace: among several, any would be a guess.
+            return None;
+        }
         let listeners = || socks.iter().filter_map(|sock| self.by_sock.get(sock));
         let exact = listeners().find(|listener| listener.address.ip() == local.ip());
         exact.or_else(|| listeners().find(|listener| serves(listener.address.ip(), local.ip())))
+    }
+
+    /// Whether the socket is known.
+    pub fn contains(&self, sock: u64) -> bool {
+        self.by_sock.contains_key(&sock)
     }
 
     /// All listeners.
@@ -119,6 +128,16 @@ mod tests {
         assert_eq!(found(&listeners, 1, "[::1]:80"), None, "an IPv4 wildcard does not take IPv6");
         listeners.insert(3, listener("[::]:81", 0));
         assert_eq!(found(&listeners, 1, "10.0.0.1:81").as_deref(), Some("[::]:81"));
+    }
+
+    #[test]
+    fn without_namespaces_only_a_port_with_one_listener_tells_anything() {
+        let mut listeners = Listeners::default();
+        let nowhere = |address: &str| Listener { netns: NetnsId(0), ..listener(address, 0) };
+        listeners.insert(1, nowhere("0.0.0.0:80"));
+        assert!(listeners.find(NetnsId(0), "10.0.0.1:80".parse().unwrap()).is_some());
+        listeners.insert(2, nowhere("0.0.0.0:80"));
+        assert_eq!(listeners.find(NetnsId(0), "10.0.0.1:80".parse().unwrap()), None);
     }
 
     #[test]

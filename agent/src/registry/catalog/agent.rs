@@ -43,8 +43,8 @@ super::catalog! {
         "Size of a ring between kernel and agent",
         from "bpf_map_info";
     RING_FILL_BYTES: Gauge "sonde_agent_ring_fill_bytes" ["ring"]
-        "Bytes that waited in a ring when it was last drained",
-        from "the ring's positions";
+        "Most bytes that were taken from a ring at once since the last snapshot",
+        from "the ring reader";
     MAP_ENTRIES: Gauge "sonde_agent_map_entries" ["map"]
         "Entries in a kernel map",
         from "a walk over the map, or the agent's own count";

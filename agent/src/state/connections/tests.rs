@@ -7,7 +7,12 @@ const CLIENT: WorkloadIx = WorkloadIx(1);
 const SERVER: WorkloadIx = WorkloadIx(2);
 
 fn tables() -> Connections {
-    Connections::new(Limits { connections: 1000, flows_per_workload: 100, ephemeral_ports: None })
+    Connections::new(Limits {
+        connections: 1000,
+        flows_per_workload: 100,
+        listeners: 10,
+        ephemeral_ports: None,
+    })
 }
 
 fn socket(kind: SocketKind, sock: u64, at: u64) -> TcpSocket {
@@ -127,6 +132,104 @@ fn an_accepted_connection_belongs_to_its_listener() {
 }
 
 #[test]
+fn a_start_waits_for_its_owner() {
+    let mut tables = tables();
+    let start = TcpSocket { connect_ns: 7, ..socket(SocketKind::Connected, 1, 10) };
+    tables.handle(start, None);
+    assert!(tables.flows().is_empty());
+    tables.handle(with((5, 6), socket(SocketKind::Open, 1, 20)), Some(CLIENT));
+    assert_eq!(only(&tables, CLIENT), (1, 0, 1, 5, 6));
+    let (_, flow) = tables.flows().iter().next().unwrap();
+    assert_eq!(flow.connect_ns, 7);
+}
+
+#[test]
+fn a_lost_start_of_a_connection_that_a_pass_saw_is_counted_at_its_end() {
+    let mut tables = tables();
+    tables.handle(with((5, 6), socket(SocketKind::Open, 1, 20)), Some(CLIENT));
+    assert_eq!(only(&tables, CLIENT).0, 0, "the event may still be in the ring");
+    tables.handle(with((7, 8), socket(SocketKind::Closed, 1, 30)), Some(CLIENT));
+    assert_eq!(only(&tables, CLIENT), (1, 0, 0, 7, 8));
+    assert_eq!(tables.stats().starts_lost, 1);
+}
+
+#[test]
+fn a_connection_of_which_only_the_end_is_known_belongs_to_its_listener() {
+    let mut tables = tables();
+    tables.handle(listener(9, "0.0.0.0:80", 1), Some(SERVER));
+    let local = "10.0.0.2:80".parse().unwrap();
+    let closed = TcpSocket { role: Role::Inbound, local, ..socket(SocketKind::Closed, 5, 11) };
+    tables.handle(with((3, 4), closed), None);
+    assert_eq!(only(&tables, SERVER), (1, 0, 0, 3, 4));
+}
+
+#[test]
+fn what_a_failed_pass_found_is_forgotten() {
+    let mut tables = tables();
+    let old = TcpSocket { role: Role::Unknown, adopted: true, ..socket(SocketKind::Open, 1, 10) };
+    tables.begin_pass();
+    tables.handle(with((1, 1), old), Some(CLIENT));
+    tables.begin_pass();
+    tables.finish_pass(BootNanos(20));
+    assert!(tables.is_empty() && tables.flows().is_empty());
+}
+
+#[test]
+fn without_events_a_pass_ends_what_it_does_not_see() {
+    let mut tables = tables();
+    let old =
+        |sock, at| TcpSocket { role: Role::Unknown, adopted: true, ..socket(SocketKind::Open, sock, at) };
+    tables.handle(with((1, 1), old(1, 10)), Some(CLIENT));
+    tables.handle(with((1, 1), old(2, 10)), Some(CLIENT));
+    tables.finish_pass(BootNanos(10));
+    tables.handle(with((1, 1), old(2, 20)), Some(CLIENT));
+    assert_eq!(tables.close_unseen(BootNanos(20)), [1]);
+    assert_eq!(only(&tables, CLIENT).2, 1);
+}
+
+#[test]
+fn a_ghost_that_only_the_kernel_half_remembers_is_swept() {
+    let mut tables = tables();
+    let ghost = TcpSocket { role: Role::Unknown, adopted: true, ..socket(SocketKind::Open, 1, 10) };
+    tables.handle(ghost, Some(CLIENT));
+    tables.finish_pass(BootNanos(10));
+    assert_eq!(
+        tables.sweep(&[1], BootNanos(100)),
+        [1],
+        "handed back, so that the kernel half forgets it too"
+    );
+    assert_eq!((tables.len(), only(&tables, CLIENT).2), (0, 0));
+}
+
+#[test]
+fn round_trips_are_known_of_old_connections_too() {
+    let mut tables = tables();
+    let old = |kind, at| TcpSocket {
+        role: Role::Unknown,
+        adopted: true,
+        srtt_us: Some(250),
+        ..socket(kind, 1, at)
+    };
+    tables.begin_pass();
+    tables.handle(with((1, 1), old(SocketKind::Open, 10)), Some(CLIENT));
+    tables.finish_pass(BootNanos(10));
+    let found: Vec<_> = tables.round_trips().iter().collect();
+    assert_eq!(found, [(CLIENT, "10.0.0.2".parse().unwrap(), 250)]);
+    tables.begin_pass();
+    assert_eq!(tables.round_trips().iter().count(), 0);
+}
+
+#[test]
+fn listeners_are_bounded() {
+    let mut tables = tables();
+    for sock in 0..20 {
+        tables
+            .handle(TcpSocket { kind: SocketKind::Listen, ..listener(sock, "0.0.0.0:80", 1) }, Some(SERVER));
+    }
+    assert_eq!((tables.listeners().len(), tables.stats().listeners_refused), (10, 10));
+}
+
+#[test]
 fn a_lost_start_still_counts_and_is_told() {
     let mut tables = tables();
     tables.handle(with((10, 20), socket(SocketKind::Closed, 1, 10)), Some(CLIENT));
@@ -146,7 +249,7 @@ fn a_lost_end_is_swept_and_unknown_sockets_are_handed_back() {
 
 #[test]
 fn a_full_table_refuses_and_counts() {
-    let limits = Limits { connections: 2, flows_per_workload: 10, ephemeral_ports: None };
+    let limits = Limits { connections: 2, flows_per_workload: 10, listeners: 10, ephemeral_ports: None };
     let mut tables = Connections::new(limits);
     for sock in 0..5 {
         tables.handle(socket(SocketKind::Connected, sock, 10), Some(CLIENT));
@@ -156,7 +259,12 @@ fn a_full_table_refuses_and_counts() {
 
 #[test]
 fn ephemeral_ports_are_folded() {
-    let limits = Limits { connections: 10, flows_per_workload: 10, ephemeral_ports: Some(32768..=60999) };
+    let limits = Limits {
+        connections: 10,
+        flows_per_workload: 10,
+        listeners: 10,
+        ephemeral_ports: Some(32768..=60999),
+    };
     let mut tables = Connections::new(limits);
     for port in [40000, 40001, 40002] {
         let remote = SocketAddr::from(([10, 0, 0, 2], port));

@@ -1,0 +1,65 @@
+//! Addresses of network namespaces, to expand listeners on wildcard addresses.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::enrich::netns;
+use crate::model::{BootNanos, HostPid, NetnsId};
+use crate::state::Listener;
+
+/// How long an answer is believed. Addresses of a namespace rarely change, and reading them costs two files.
+const FRESH_NS: u64 = 30_000_000_000;
+/// A wildcard of a namespace with more addresses is shown as it is: kube-proxy's IPVS mode gives a node thousands.
+const MOST_ADDRESSES: usize = 64;
+
+/// What is known of the namespaces that have listeners.
+#[derive(Debug)]
+pub struct Namespaces {
+    proc_root: PathBuf,
+    known: HashMap<NetnsId, (BootNanos, Vec<IpAddr>)>,
+}
+
+impl Namespaces {
+    /// Nothing known yet.
+    pub fn new(proc_root: impl Into<PathBuf>) -> Self {
+        Self { proc_root: proc_root.into(), known: HashMap::new() }
+    }
+
+    /// Makes sure that the namespaces of these listeners are known, each by any process that is still alive in it, and
+    /// forgets all others.
+    pub fn refresh<'a>(&mut self, listeners: impl Iterator<Item = &'a Listener>, now: BootNanos) {
+        let mut before = std::mem::take(&mut self.known);
+        for listener in listeners.filter(|listener| listener.address.ip().is_unspecified()) {
+            // Without its namespace's number, a listener says nothing about another one's addresses.
+            let (netns, Some(pid)) = (listener.netns, listener.pid) else { continue };
+            if netns == NetnsId(0) || self.known.contains_key(&netns) {
+                continue;
+            }
+            let fresh = before.get(&netns).is_some_and(|(read, _)| now.0.saturating_sub(read.0) < FRESH_NS);
+            let known = if fresh { before.remove(&netns) } else { self.read(pid, now) };
+            if let Some(known) = known {
+                self.known.insert(netns, known);
+            }
+        }
+    }
+
+    fn read(&self, pid: HostPid, now: BootNanos) -> Option<(BootNanos, Vec<IpAddr>)> {
+        let addresses = netns::local_addresses(&self.proc_root, pid).ok()?;
+        (!addresses.is_empty()).then_some((now, addresses))
+    }
+
+    /// What a listener is shown as: a wildcard stands for every address of its namespace, an IPv6 one for the IPv4 ones
+    /// too.
+    pub fn expand(&self, listener: &Listener) -> Vec<SocketAddr> {
+        let (ip, port) = (listener.address.ip(), listener.address.port());
+        let known = self.known.get(&listener.netns).filter(|_| ip.is_unspecified());
+        let Some((_, addresses)) = known else { return vec![listener.address] };
+        let expanded: Vec<SocketAddr> = addresses
+            .iter()
+            .filter(|address| ip.is_ipv6() || address.is_ipv4())
+            .map(|address| SocketAddr::new(*address, port))
+            .collect();
+        if expanded.is_empty() || expanded.len() > MOST_ADDRESSES { vec![listener.address] } else { expanded }
+    }
+}
