@@ -2,14 +2,14 @@
 
 use sonde_tests::docker::{NoDocker, SOCKET};
 use sonde_tests::netns::Netns;
-use sonde_tests::process::{Process, run};
+use sonde_tests::process::run;
 use sonde_tests::promql::unix_seconds;
 use sonde_tests::remote_write::{push, series};
 use sonde_tests::skip::Need;
 use sonde_tests::tsdb::{Kind, Tsdb};
 use sonde_tests::{require, skip, wait};
 
-use crate::support::{TRAFFIC, docker, traffic};
+use crate::support::{TRAFFIC, docker, serve, traffic};
 
 /// Both servers take a sample, keep it over a restart, and give it back raw.
 fn keeps_samples(kind: Kind) {
@@ -69,10 +69,7 @@ fn a_namespace_is_separate_and_goes_with_its_guard() {
     require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"));
     let namespace = Netns::new();
     let directory = tempfile::tempdir().unwrap();
-    let mut command = namespace.command(TRAFFIC);
-    command.args(["serve", "127.0.0.1:9000"]);
-    let server = Process::start("server", command, directory.path());
-    wait::until("the server", || wait::ensure(server.output().contains("listening"), || server.output()));
+    let _server = serve(namespace.command(TRAFFIC), "127.0.0.1:9000", directory.path());
     run(namespace.command(TRAFFIC).args(["connect", "127.0.0.1:9000", "1"]));
     run(&mut traffic(&["refused", "127.0.0.1:9000", "1"]));
     let file = std::path::PathBuf::from(format!("/run/netns/{}", namespace.name()));

@@ -12,7 +12,7 @@ use sonde_tests::remote_write::{HEADERS, body, push, series};
 use sonde_tests::skip::Need;
 use sonde_tests::{http, require, skip, wait};
 
-use crate::support::traffic;
+use crate::support::{serve, traffic};
 
 /// Probes: what stops all of them is said once for each, with what is missing without it.
 const PROBES: usize = 4;
@@ -59,8 +59,7 @@ fn verdict(agent: &Sonde, probe: &str) -> String {
 fn assert_tcp_is_counted(agent: &Sonde) {
     let directory = tempfile::tempdir().expect("create a directory");
     let address = free_address().to_string();
-    let server = Process::start("server", traffic(&["serve", &address]), directory.path());
-    wait::until("the server", || wait::ensure(server.output().contains("listening"), || server.output()));
+    let _server = serve(traffic(&[]), &address, directory.path());
     let _client = Process::start_with_input("client", traffic(&["hold", &address, "2"]), directory.path());
     let labels = [("container_id", "/host/traffic"), ("destination", address.as_str())];
     agent.expect(&[("container_net_tcp_successful_connects_total", &labels, 2.0)]);

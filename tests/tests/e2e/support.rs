@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use sonde_tests::docker::Docker;
+use sonde_tests::process::Process;
+use sonde_tests::wait;
 
 /// The program that makes exact traffic.
 pub const TRAFFIC: &str = env!("CARGO_BIN_EXE_traffic");
@@ -19,4 +21,15 @@ pub fn traffic(arguments: &[&str]) -> Command {
     let mut command = Command::new(TRAFFIC);
     command.args(arguments);
     command
+}
+
+/// Starts a server of [`TRAFFIC`] and waits until it listens; `command` is the program, wherever it is to run.
+#[track_caller]
+pub fn serve(mut command: Command, address: &str, directory: &Path) -> Process {
+    command.args(["serve", address]);
+    let server = Process::start("server", command, directory);
+    wait::until("the server to listen", || {
+        wait::ensure(server.output().contains("listening"), || server.output())
+    });
+    server
 }

@@ -5,14 +5,14 @@ use std::io::Write;
 use sonde_tests::cgroup::ServiceCgroup;
 use sonde_tests::docker::Container;
 use sonde_tests::netns::Netns;
-use sonde_tests::process::{Process, free_address};
+use sonde_tests::process::{Process, free_address, run};
 use sonde_tests::product::Sonde;
 use sonde_tests::skip::Need;
 use sonde_tests::traffic::REPLY_BYTES;
 use sonde_tests::tsdb::{Kind, Tsdb};
 use sonde_tests::{require, wait};
 
-use crate::support::{TRAFFIC, docker, traffic};
+use crate::support::{TRAFFIC, docker, serve, traffic};
 
 const CONNECTS: u32 = 17;
 const REFUSED: u32 = 5;
@@ -106,8 +106,7 @@ fn connections_from_before_the_agent_are_a_baseline() {
     require!(Need::Root);
     let directory = tempfile::tempdir().expect("create a directory");
     let address = free_address().to_string();
-    let server = Process::start("server", traffic(&["serve", &address]), directory.path());
-    wait::until("the server", || wait::ensure(server.output().contains("listening"), || server.output()));
+    let _server = serve(traffic(&[]), &address, directory.path());
     let mut client = Process::start_with_input("client", traffic(&["hold", &address, "3"]), directory.path());
     let mut commands = client.take_input();
     let mut send = |bytes: u32| {
@@ -151,8 +150,7 @@ fn another_network_namespace_is_seen_with_its_owner() {
         command.args(arguments);
         Process::start_with_input(name, command, directory.path())
     };
-    let server = start("server", &["serve", &address]);
-    wait::until("the server", || wait::ensure(server.output().contains("listening"), || server.output()));
+    let _server = serve(namespace.command(TRAFFIC), &address, directory.path());
     let _before = start("before", &["hold", &address, "2"]);
     let agent = Sonde::agent().start();
     let _after = start("after", &["hold", &address, "1"]);
@@ -171,8 +169,7 @@ fn a_service_owns_its_connections() {
     let directory = tempfile::tempdir().expect("create a directory");
     let agent = Sonde::agent().start();
     let address = free_address().to_string();
-    let server = Process::start("server", traffic(&["serve", &address]), directory.path());
-    wait::until("the server", || wait::ensure(server.output().contains("listening"), || server.output()));
+    let _server = serve(traffic(&[]), &address, directory.path());
     let service = ServiceCgroup::new("sonde-test");
     let mut command = service.command(TRAFFIC);
     command.args(["hold", &address, "4"]);
@@ -185,4 +182,58 @@ fn a_service_owns_its_connections() {
     let metrics = agent.metrics().expect("scrape");
     let host = [("container_id", "/host/traffic"), ("destination", address.as_str())];
     assert_eq!(metrics.sum("container_net_tcp_successful_connects_total", &host), 0.0, "counted twice");
+}
+
+#[test]
+fn bytes_stay_exact_when_segments_are_lost() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("nft"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let namespace = Netns::new();
+    let address = free_address().to_string();
+    // Every seventh segment with payload is lost on its way to the server.
+    let port = address.rsplit(':').next().expect("an address has a port");
+    let rules = format!(
+        "add table inet loss; \
+         add chain inet loss input {{ type filter hook input priority 0; }}; \
+         add rule inet loss input tcp dport {port} meta length > 1000 numgen inc mod 7 == 0 drop"
+    );
+    run(namespace.command("nft").arg(&rules));
+    let agent = Sonde::agent().start();
+    let _server = serve(namespace.command(TRAFFIC), &address, directory.path());
+    run(namespace.command(TRAFFIC).args(["send", &address, &BYTES.to_string()]));
+    let labels = [("container_id", "/host/traffic"), ("destination", address.as_str())];
+    let listener = [("container_id", "/host/traffic"), ("listen_addr", address.as_str())];
+    agent.expect(&[
+        ("container_net_tcp_bytes_sent_total", &labels, f64::from(BYTES)),
+        ("container_net_tcp_bytes_received_total", &labels, f64::from(REPLY_BYTES)),
+        ("container_net_tcp_inbound_bytes_received_total", &listener, f64::from(BYTES)),
+        ("container_net_tcp_inbound_bytes_sent_total", &listener, f64::from(REPLY_BYTES)),
+    ]);
+    let metrics = agent.metrics().expect("scrape");
+    let retransmits = metrics.value("container_net_tcp_retransmits_total", &labels).expect("retransmits");
+    assert!(retransmits >= 1.0, "segments were lost and none was sent again");
+}
+
+#[test]
+fn ipv6_is_measured_like_ipv4_and_a_mapped_address_is_ipv4() {
+    require!(Need::Root, Need::File("/proc/net/if_inet6"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let agent = Sonde::agent().start();
+    let port = free_address().port();
+    let address = format!("[::1]:{port}");
+    let _server = serve(traffic(&[]), &format!("[::]:{port}"), directory.path());
+    run(&mut traffic(&["connect", &address, "3"]));
+    run(&mut traffic(&["send", &address, "4321"]));
+    // The server's side of this one is an IPv6 socket with an IPv4 connection.
+    run(&mut traffic(&["connect", &format!("[::ffff:127.0.0.1]:{port}"), "2"]));
+    let owner = ("container_id", "/host/traffic");
+    let ipv4 = format!("127.0.0.1:{port}");
+    agent.expect(&[
+        ("container_net_tcp_successful_connects_total", &[owner, ("destination", &address)], 4.0),
+        ("container_net_tcp_bytes_sent_total", &[owner, ("destination", &address)], 4321.0),
+        ("container_net_tcp_successful_connects_total", &[owner, ("destination", &ipv4)], 2.0),
+        ("container_net_tcp_listen_info", &[owner, ("listen_addr", &address)], 1.0),
+        ("container_net_tcp_inbound_connections_total", &[owner, ("listen_addr", &address)], 4.0),
+        ("container_net_tcp_inbound_connections_total", &[owner, ("listen_addr", &ipv4)], 2.0),
+    ]);
 }
