@@ -4,7 +4,7 @@
 //! v2. What a kernel does not tell is `None`, never zero.
 
 mod disk;
-mod files;
+pub(crate) mod files;
 mod mounts;
 mod pressure;
 mod v1;
@@ -13,7 +13,7 @@ mod v2;
 use std::path::PathBuf;
 
 pub use disk::{DeviceId, DiskIo, DiskNames, MountPoint, mount_points};
-pub use mounts::{CgroupMounts, Controller, Layout};
+pub use mounts::{CgroupMounts, Controller, HierarchyRoot, Layout};
 pub use pressure::{Pressure, Stall};
 
 /// CPU of a cgroup.

@@ -8,11 +8,11 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::cgroup_path::{self, Owner};
 use crate::model::{BootNanos, CgroupId};
-use crate::resources::{CgroupMounts, Controller};
+use crate::resources::{CgroupMounts, Controller, HierarchyRoot};
 
 /// The two number spaces of cgroup ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,7 +51,7 @@ pub struct TreeStats {
 /// All cgroups of the machine by id.
 #[derive(Debug)]
 pub struct CgroupTree {
-    roots: Vec<(Hierarchy, PathBuf)>,
+    roots: Vec<(Hierarchy, HierarchyRoot)>,
     cgroups: HashMap<(Hierarchy, CgroupId), Cgroup>,
     scanned: Option<BootNanos>,
     /// Nanoseconds until the next walk is allowed.
@@ -68,12 +68,14 @@ const KEEP_REMOVED: u64 = 60 * SECOND;
 const MAX_CGROUPS: usize = 65_536;
 /// Deeper than any nesting of containers goes; bounds a walk if directories appear faster than it proceeds.
 const MAX_DEPTH: usize = 64;
+/// Directories in which a path from outside the agent's cgroup namespace is looked for.
+const MAX_PARENTS: usize = 1024;
 
 impl CgroupTree {
     /// An empty tree over the mounts; [`scan`](Self::scan) fills it.
     pub fn new(mounts: &CgroupMounts) -> Self {
-        let v1 = mounts.v1(Controller::Memory).map(|path| (Hierarchy::V1, path.to_owned()));
-        let v2 = mounts.v2().map(|path| (Hierarchy::V2, path.to_owned()));
+        let v1 = mounts.v1_root(Controller::Memory).map(|root| (Hierarchy::V1, root.clone()));
+        let v2 = mounts.v2_root().map(|root| (Hierarchy::V2, root.clone()));
         let roots = v1.into_iter().chain(v2).collect();
         Self {
             roots,
@@ -151,7 +153,7 @@ impl CgroupTree {
         self.stats.scans += 1;
         let mut seen = HashSet::new();
         for (hierarchy, root) in self.roots.clone() {
-            self.walk(hierarchy, &root, &mut seen);
+            self.walk(hierarchy, &root.path, &mut seen);
         }
         for (key, cgroup) in &mut self.cgroups {
             if !seen.contains(key) {
@@ -161,10 +163,37 @@ impl CgroupTree {
         self.forget_removed(now);
     }
 
-    /// The id of the cgroup at a path, from its directory.
-    pub fn id_at(&self, hierarchy: Hierarchy, path: &str) -> Option<CgroupId> {
-        let (_, root) = self.roots.iter().find(|(other, _)| *other == hierarchy)?;
-        Some(CgroupId(fs::metadata(crate::resources::below(root, path)).ok()?.ino()))
+    /// The id of the cgroup that a process' `/proc/<pid>/cgroup` shows, from its directory. `None` when several cgroups
+    /// may be meant.
+    pub fn id_at(&self, hierarchy: Hierarchy, shown: &str) -> Option<CgroupId> {
+        let mut found = self.places(hierarchy, shown);
+        found.pop().filter(|_| found.is_empty()).map(|(_, id)| id)
+    }
+
+    /// The cgroups that may be meant, by path and id. `/proc` counts from the root of the agent's own cgroup namespace:
+    /// `/../x` is beside that root, in a directory whose name the agent cannot learn, but whose depth it knows.
+    fn places(&self, hierarchy: Hierarchy, shown: &str) -> Vec<(String, CgroupId)> {
+        let Some((_, root)) = self.roots.iter().find(|(other, _)| *other == hierarchy) else {
+            return Vec::new();
+        };
+        let (mut rest, mut depth) = (shown, root.levels_above);
+        while let Some(above) =
+            rest.strip_prefix("/..").filter(|above| above.is_empty() || above.starts_with('/'))
+        {
+            rest = above;
+            depth = depth.saturating_sub(1);
+        }
+        let mut parents = vec![String::new()];
+        for _ in 0..depth {
+            parents =
+                parents.iter().flat_map(|parent| children(&root.path, parent)).take(MAX_PARENTS).collect();
+        }
+        let places = parents.into_iter().filter_map(|parent| {
+            let path = format!("{parent}{rest}");
+            let metadata = fs::metadata(crate::resources::below(&root.path, &path)).ok()?;
+            Some((path, CgroupId(metadata.ino())))
+        });
+        places.collect()
     }
 
     /// What the tree did and lost.
@@ -213,13 +242,23 @@ impl CgroupTree {
     }
 
     /// Takes a path over if the directory there has the id that was asked for.
-    fn verify(&mut self, hierarchy: Hierarchy, id: CgroupId, path: &str) -> bool {
-        let matches = self.id_at(hierarchy, path) == Some(id);
-        if matches {
+    fn verify(&mut self, hierarchy: Hierarchy, id: CgroupId, shown: &str) -> bool {
+        let place = self.places(hierarchy, shown).into_iter().find(|(_, found)| *found == id);
+        if let Some((path, _)) = &place {
             self.insert(hierarchy, id, path);
         }
-        matches
+        place.is_some()
     }
+}
+
+/// Paths of the directories in a directory of a hierarchy; none when it is gone.
+fn children(root: &Path, parent: &str) -> Vec<String> {
+    let entries = fs::read_dir(crate::resources::below(root, parent));
+    let directories = entries.into_iter().flatten().flatten();
+    directories
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| format!("{parent}/{}", entry.file_name().to_string_lossy()))
+        .collect()
 }
 
 #[cfg(test)]

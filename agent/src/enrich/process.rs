@@ -47,7 +47,8 @@ fn base_name(target: &str) -> &str {
     }
 }
 
-/// Paths of a process' cgroups, from `/proc/<pid>/cgroup`.
+/// Paths of a process' cgroups, from `/proc/<pid>/cgroup`. They count from the root of the agent's own cgroup namespace:
+/// each `/..` at the beginning leads one level above it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CgroupLines {
     /// In the v1 hierarchy of the memory controller.
@@ -62,19 +63,15 @@ pub fn cgroups(proc_root: &Path, pid: HostPid) -> CgroupLines {
     fs::read_to_string(path).map(|text| parse_cgroups(&text)).unwrap_or_default()
 }
 
-/// Lines are `<hierarchy>:<controllers>:<path>`. Seen from inside a cgroup namespace, paths outside it begin with
-/// `/..`; without those elements they are right when the namespace's root is one level deep, and the caller checks.
+/// Lines are `<hierarchy>:<controllers>:<path>`.
 fn parse_cgroups(text: &str) -> CgroupLines {
     let mut found = CgroupLines::default();
     for line in text.lines() {
         let mut parts = line.splitn(3, ':');
-        let (Some(hierarchy), Some(controllers), Some(mut path)) = (parts.next(), parts.next(), parts.next())
+        let (Some(hierarchy), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
         else {
             continue;
         };
-        while let Some(rest) = path.strip_prefix("/..") {
-            path = rest;
-        }
         if hierarchy == "0" && controllers.is_empty() {
             found.v2 = Some(path.to_owned());
         } else if controllers.split(',').any(|controller| controller == "memory") {
@@ -204,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn paths_outside_the_namespace_lose_their_dots() {
-        assert_eq!(parse_cgroups("0::/../docker/x\n").v2.as_deref(), Some("/docker/x"));
+    fn paths_are_taken_as_they_are() {
+        assert_eq!(parse_cgroups("0::/../docker/x\n").v2.as_deref(), Some("/../docker/x"));
         assert_eq!(parse_cgroups("garbage\n1:name=systemd:/a\n"), CgroupLines::default());
     }
 

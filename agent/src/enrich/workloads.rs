@@ -122,18 +122,10 @@ impl Workloads {
     /// The workload of all that did not fit in the table.
     pub const OVERFLOW: WorkloadIx = WorkloadIx(0);
 
-    /// An empty table. Finds the cgroup mounts; a missing kind is reported once and the rest goes on.
+    /// An empty table. Finds the cgroup mounts; what is missing is reported once and the rest goes on.
     pub fn new(settings: Settings) -> Self {
         let mounts = CgroupMounts::discover(&settings.proc_root, &settings.cgroup_root);
-        match mounts.layout() {
-            Layout::Absent => {
-                tracing::warn!("no cgroup hierarchy is mounted: only executables are told apart")
-            }
-            Layout::V1 => tracing::warn!(
-                "no cgroup2 hierarchy is mounted: containers are told by their v1 cgroups, and pressure is not measured"
-            ),
-            Layout::V2 | Layout::Hybrid => {}
-        }
+        report(&mounts);
         let filter = Filter { allow: settings.allow.clone(), deny: settings.deny.clone() };
         Self {
             tree: CgroupTree::new(&mounts),
@@ -359,6 +351,22 @@ impl Workloads {
         }
         ix
     }
+}
+
+/// Says what is missing, what it costs, and why.
+fn report(mounts: &CgroupMounts) {
+    let reason = mounts.failure();
+    let message = match mounts.layout() {
+        Layout::Absent => "no cgroup hierarchy was found: only executables are told apart",
+        Layout::V1 => {
+            "no cgroup2 hierarchy was found: containers are told by their v1 cgroups, and pressure is not measured"
+        }
+        Layout::V2 | Layout::Hybrid if reason.is_some() => {
+            "only a part of the cgroup2 hierarchy is seen: what lives outside is told by executable"
+        }
+        Layout::V2 | Layout::Hybrid => return,
+    };
+    tracing::warn!(reason = reason.unwrap_or("not mounted"), "{message}");
 }
 
 #[cfg(test)]

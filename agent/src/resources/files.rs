@@ -1,11 +1,15 @@
-//! The few shapes that files of cgroups have. All are small; reading is bounded all the same.
+//! The few shapes that files of cgroups and of procfs have. Reading is bounded: the former by size, as all are small,
+//! the latter by line.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Larger than any cgroup file: `io.stat` of a thousand devices.
 const MAX_BYTES: u64 = 256 * 1024;
+/// Longer than any line of procfs: the kernel writes a mount's paths and options into a page each, escaped fourfold.
+const MAX_LINE: u64 = 64 * 1024;
 
 /// The text of a file, or `None` when it cannot be read, is not text, or is too long to be what it should be.
 pub(super) fn text(path: &Path) -> Option<String> {
@@ -22,4 +26,63 @@ pub(super) fn number(path: &Path) -> Option<u64> {
 /// The value after a key in a file of `key value` lines.
 pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Shows each line of a file to `take` until that has enough, or `max_bytes` are read. A line that this cuts, and one
+/// above 64 KiB, is left out.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn lines(
+    path: &Path,
+    max_bytes: u64,
+    mut take: impl FnMut(&str) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let mut reader = BufReader::new(File::open(path)?.take(max_bytes));
+    let mut line = Vec::new();
+    let mut is_rest = false;
+    loop {
+        line.clear();
+        if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        let ends = line.last() == Some(&b'\n');
+        let is_whole = ends || (line.len() as u64) < MAX_LINE && reader.get_ref().limit() > 0;
+        if is_whole && !is_rest && take(String::from_utf8_lossy(&line).trim_end_matches('\n')).is_break() {
+            return Ok(());
+        }
+        is_rest = !ends;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, max_bytes: u64) -> Vec<String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let mut found = Vec::new();
+        let taken = lines(file.path(), max_bytes, |line| {
+            found.push(line.to_owned());
+            if line == "stop" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        taken.unwrap();
+        found
+    }
+
+    #[test]
+    fn lines_are_whole_or_left_out() {
+        assert_eq!(read("a\n\nbc", u64::MAX), ["a", "", "bc"]);
+        assert_eq!(read("a\nstop\nb\n", u64::MAX), ["a", "stop"]);
+        assert_eq!(read("10.0.0.1\n10.0.0.17\n", 17), ["10.0.0.1"], "the second would be another address");
+        let long = "x".repeat(MAX_LINE as usize + 10);
+        assert_eq!(read(&format!("a\n{long}\nb\n"), u64::MAX), ["a", "b"]);
+    }
+
+    #[test]
+    fn an_absent_file_is_an_error() {
+        let error = lines(Path::new("/nonexistent"), 1, |_| ControlFlow::Continue(())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
 }

@@ -15,6 +15,9 @@ fn host(mounts: &[(&str, &str, &str)], files: &[(&str, &str)]) -> (tempfile::Tem
         })
         .collect();
     write(&root.path().join("1/mountinfo"), &lines.join("\n"));
+    for (_, path, _) in mounts {
+        fs::create_dir_all(root.path().join("cgroup").join(path)).unwrap();
+    }
     for (path, text) in files {
         write(&root.path().join("cgroup").join(path), text);
     }

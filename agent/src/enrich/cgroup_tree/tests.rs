@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 use crate::enrich::cgroup_path::Runtime;
 
@@ -146,4 +148,31 @@ fn a_full_tree_counts_what_it_leaves_out() {
         tree.insert(Hierarchy::V2, CgroupId(id), "/x");
     }
     assert_eq!((tree.stats().known, tree.stats().overflowed), (MAX_CGROUPS, 3));
+}
+
+#[test]
+fn paths_outside_the_agents_namespace_are_found_by_their_depth() {
+    let machine = Machine::new();
+    let mountinfo = "2 1 0:2 /../.. /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+    fs::write(machine.root.path().join("1/mountinfo"), mountinfo).unwrap();
+    let tree = machine.tree();
+    let sibling = machine.make("unified/system.slice/a.service");
+    machine.make("unified/user.slice");
+    let top = machine.make("unified/init.scope");
+    let inner = machine.make("unified/system.slice/agent/inner");
+    let id_at = |path| tree.id_at(Hierarchy::V2, path);
+    assert_eq!(id_at("/../a.service"), Some(sibling));
+    assert_eq!(id_at("/../../init.scope"), Some(top));
+    assert_eq!(id_at("/inner"), Some(inner));
+    assert_eq!(id_at("/../.."), Some(machine.make("unified")));
+    assert_eq!(id_at("/../b.service"), None);
+    machine.make("unified/user.slice/a.service");
+    assert_eq!(id_at("/../a.service"), None, "two may be meant");
+    let mut tree = tree;
+    assert_eq!(
+        tree.find(Hierarchy::V2, sibling, || Some("/../a.service".into()), at(0)).unwrap().own_path,
+        "/system.slice/a.service".into(),
+        "but an id decides"
+    );
+    assert_eq!(tree.stats().scans, 0);
 }
