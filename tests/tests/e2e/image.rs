@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 
 use sonde_tests::exposition::Exposition;
-use sonde_tests::process::free_address;
+use sonde_tests::process::{free_address, product};
 use sonde_tests::skip::Need;
 use sonde_tests::{http, require, skip, wait};
 
@@ -38,6 +39,20 @@ fn an_old_docker_gets_the_capability_that_it_knows() {
     let listed = || ["BPF", "PERFMON", "SYSLOG"].map(String::from).to_vec();
     assert_eq!(named_for_docker(listed(), "20.10.24+dfsg1"), ["SYSLOG", "SYS_ADMIN"]);
     assert_eq!(named_for_docker(listed(), "28.2.2"), listed());
+}
+
+#[test]
+fn the_listed_capabilities_suffice_for_every_feature() {
+    require!(Need::Root, Need::Tool("setpriv"));
+    let listed: Vec<String> = capabilities().iter().map(|name| format!("+{}", name.to_lowercase())).collect();
+    let mut doctor = Command::new("setpriv");
+    doctor.arg(format!("--bounding-set=-all,{}", listed.join(","))).arg("--");
+    let output =
+        doctor.arg(product("sonde-agent")).args(["doctor", "--json"]).output().expect("start the doctor");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the report is JSON");
+    let probes = report["probes"].as_array().expect("the report lists probes");
+    assert!(!probes.is_empty() && probes.iter().all(|probe| probe["verdict"] == "ok"), "{report:#}");
+    assert_eq!(report["missing_capabilities"], serde_json::json!([]), "the doctor needs no other");
 }
 
 /// The archive: from `SONDE_IMAGE`, else where `cargo xtask image` puts it.
