@@ -39,7 +39,7 @@ pub struct NodeMemory {
     pub cached: u64,
 }
 
-/// The machine at one moment. What could not be read is `None` or empty.
+/// The machine at one moment. What could not be read is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
     /// Time since boot.
@@ -48,10 +48,10 @@ pub struct Node {
     pub cpu: Option<CpuModes>,
     /// Memory.
     pub memory: Option<NodeMemory>,
-    /// Disks by name.
-    pub disks: Vec<Disk>,
-    /// Network interfaces of process 1 by name.
-    pub interfaces: Vec<Interface>,
+    /// Disks by name; a machine may have none.
+    pub disks: Option<Vec<Disk>>,
+    /// Network interfaces of process 1 by name; none where nothing but inner ends is seen.
+    pub interfaces: Option<Vec<Interface>>,
 }
 
 /// Reads the machine again and again.
@@ -73,10 +73,8 @@ impl NodeReader {
             uptime_seconds: self.file("uptime", |path| Some(procfs::Uptime::from_file(path).ok()?.uptime)),
             cpu: self.file("stat", cpu),
             memory: self.file("meminfo", memory),
-            disks: self.file("diskstats", disks::read).unwrap_or_default(),
-            interfaces: self
-                .file("1/net/dev", |path| interfaces::read(&self.proc_root, path))
-                .unwrap_or_default(),
+            disks: self.file("diskstats", disks::read),
+            interfaces: self.file("1/net/dev", |path| interfaces::read(&self.proc_root, path)),
         }
         .counted(&mut self.failures)
     }
@@ -103,8 +101,8 @@ impl Node {
             self.uptime_seconds.is_none(),
             self.cpu.is_none(),
             self.memory.is_none(),
-            self.disks.is_empty(),
-            self.interfaces.is_empty(),
+            self.disks.is_none(),
+            self.interfaces.is_none(),
         ];
         *failures += missing.iter().filter(|missing| **missing).count() as u64;
         self

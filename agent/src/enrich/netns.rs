@@ -1,56 +1,74 @@
 //! Addresses of a process' network namespace, which turn a listener on all addresses into the ones it has.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::model::HostPid;
+use crate::resources::files;
 
 /// Addresses that are looked at in one namespace; a node of a large cluster has a few hundred.
 const MAX_ADDRESSES: usize = 4096;
 
-/// The local addresses of the network namespace of a process, in order, IPv4 first.
+/// What is read of one of the files below: 4 MiB hold some 70,000 routes, and every address stands among them twice.
+pub(crate) const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The local addresses of the network namespace of a process, in order, IPv4 first. Of a namespace with more routes or
+/// addresses than are looked at, those that were found.
 ///
 /// # Errors
 /// When the process is gone or closed to the agent. A kernel without IPv6 has no such file, which is no error.
 pub fn local_addresses(proc_root: &Path, pid: HostPid) -> io::Result<Vec<IpAddr>> {
     let net = proc_root.join(pid.0.to_string()).join("net");
-    let v4 = local_v4(&fs::read_to_string(net.join("fib_trie"))?);
-    let v6 = fs::read_to_string(net.join("if_inet6")).unwrap_or_default();
-    let v6: BTreeSet<Ipv6Addr> = interface_v6(&v6).map(|(_, address)| address).collect();
+    let v4 = local_v4(&net.join("fib_trie"))?;
+    let v6: BTreeSet<Ipv6Addr> =
+        interface_v6(&net.join("if_inet6")).into_iter().map(|(_, address)| address).collect();
     Ok(v4.into_iter().map(IpAddr::V4).chain(v6.into_iter().map(IpAddr::V6)).take(MAX_ADDRESSES).collect())
 }
 
 /// The addresses of `fib_trie`: leaves `|-- <address>` that are followed by a line `/32 host LOCAL`.
-pub(crate) fn local_v4(fib_trie: &str) -> BTreeSet<Ipv4Addr> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn local_v4(fib_trie: &Path) -> io::Result<BTreeSet<Ipv4Addr>> {
     let mut found = BTreeSet::new();
     let mut leaf: Option<Ipv4Addr> = None;
-    for line in fib_trie.lines() {
+    files::lines(fib_trie, MAX_BYTES, |line| {
         let line = line.trim_start();
         if let Some(address) = line.strip_prefix("|-- ") {
             leaf = address.parse().ok();
         } else if line.starts_with("/32 host LOCAL") {
             found.extend(leaf);
         }
-    }
-    found
+        if found.len() < MAX_ADDRESSES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(found)
 }
 
 /// The lines of `if_inet6` as interface and address: 32 hexadecimal digits, then index, prefix length, scope, flags
-/// and the interface's name.
-pub(crate) fn interface_v6(if_inet6: &str) -> impl Iterator<Item = (&str, Ipv6Addr)> {
-    if_inet6.lines().filter_map(|line| {
+/// and the interface's name. Without the file there are none.
+pub(crate) fn interface_v6(if_inet6: &Path) -> Vec<(String, Ipv6Addr)> {
+    let mut found = Vec::new();
+    let parse = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let digits = words.next().filter(|digits| digits.len() == 32)?;
         let address = u128::from_str_radix(digits, 16).ok()?;
-        Some((words.nth(4)?, Ipv6Addr::from(address)))
-    })
+        Some((words.nth(4)?.to_owned(), Ipv6Addr::from(address)))
+    };
+    // A kernel without IPv6 has no such file.
+    let _ = files::lines(if_inet6, MAX_BYTES, |line| {
+        found.extend(parse(line));
+        if found.len() < MAX_ADDRESSES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    found
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const FIB_TRIE: &str = "\
@@ -86,7 +104,20 @@ Local:
         fs::write(root.path().join("5/net/if_inet6"), if_inet6).unwrap();
         let expected = ["10.0.0.7", "127.0.0.1", "::1", "fd00::2"];
         assert_eq!(of(), expected.map(|text| text.parse::<IpAddr>().unwrap()));
-        assert_eq!(interface_v6(if_inet6).next().unwrap().0, "eth0");
+        assert_eq!(interface_v6(&root.path().join("5/net/if_inet6"))[0].0, "eth0");
+    }
+
+    #[test]
+    fn a_namespace_of_any_size_is_read_so_far_only() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("fib_trie");
+        let leaf = |number: u32| format!("|-- {}\n   /32 host LOCAL\n", Ipv4Addr::from(0x0a00_0000 + number));
+        fs::write(&path, (0..5000).map(leaf).collect::<String>()).unwrap();
+        assert_eq!(local_v4(&path).unwrap().len(), MAX_ADDRESSES);
+        let route = "|-- 10.0.0.0\n   /24 universe UNICAST\n";
+        let routes = route.repeat(MAX_BYTES as usize / route.len() + 1);
+        fs::write(&path, leaf(1) + &routes + &leaf(2)).unwrap();
+        assert_eq!(local_v4(&path).unwrap(), BTreeSet::from([Ipv4Addr::new(10, 0, 0, 1)]));
     }
 
     #[test]

@@ -15,10 +15,10 @@ pub fn emit(builder: &mut SnapshotBuilder, identity: &NodeIdentity, read: &Node)
         builder.number(&node::UPTIME_SECONDS, &none, &none, seconds);
     }
     emit_cpu_and_memory(builder, read, &none);
-    for disk in &read.disks {
+    for disk in read.disks.iter().flatten() {
         emit_disk(builder, disk, &none);
     }
-    for interface in &read.interfaces {
+    for interface in read.interfaces.iter().flatten() {
         emit_interface(builder, interface, &none);
     }
 }

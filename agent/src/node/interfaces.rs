@@ -1,13 +1,13 @@
 //! Network interfaces of process 1's namespace.
 
+mod addresses;
+
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use procfs::FromRead;
-use procfs::net::{InterfaceDeviceStatus, RouteEntries};
-
-use crate::enrich::netns;
+use procfs::net::InterfaceDeviceStatus;
 
 /// What an interface did since it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +38,9 @@ const PLACED: [&str; 3] = ["en", "wl", "ww"];
 /// `IFF_UP` of `include/uapi/linux/if.h`.
 const IFF_UP: u32 = 1;
 
-/// `RTF_GATEWAY` of `include/uapi/linux/route.h`.
-const RTF_GATEWAY: u16 = 2;
-
 pub(super) fn read(proc_root: &Path, dev: &Path) -> Option<Vec<Interface>> {
     let status = InterfaceDeviceStatus::from_file(dev).ok()?;
-    let addresses = addresses(proc_root);
+    let addresses = addresses::read(&proc_root.join("1/net"), addresses::source_towards);
     // A sysfs shows the network namespace of whoever mounted it, so process 1's shows the host's interfaces.
     let sysfs = super::host_root(proc_root).join("sys/class/net");
     let mut interfaces: Vec<_> = status
@@ -84,25 +81,6 @@ fn is_up(directory: &Path) -> Option<bool> {
     let flags = fs::read_to_string(directory.join("flags")).ok()?;
     let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).ok()?;
     Some(flags & IFF_UP != 0)
-}
-
-/// Addresses with their interfaces. The kernel's text files name the interface of IPv6 addresses; of an IPv4 address it
-/// is the one of the narrowest network that is directly connected and holds it.
-fn addresses(proc_root: &Path) -> Vec<(String, IpAddr)> {
-    let net = proc_root.join("1/net");
-    let fib_trie = fs::read_to_string(net.join("fib_trie")).unwrap_or_default();
-    let routes = RouteEntries::from_file(net.join("route")).map(|routes| routes.0).unwrap_or_default();
-    let if_inet6 = fs::read_to_string(net.join("if_inet6")).unwrap_or_default();
-    let v4 = netns::local_v4(&fib_trie).into_iter().filter(|address| !address.is_link_local());
-    let v6 = netns::interface_v6(&if_inet6).filter(|(_, address)| !address.is_unicast_link_local());
-    let interface_of = |address: Ipv4Addr| {
-        let connected = routes.iter().filter(|route| route.flags & RTF_GATEWAY == 0);
-        let holding = connected.filter(|route| address & route.mask == route.destination & route.mask);
-        holding.max_by_key(|route| route.mask.to_bits()).map(|route| route.iface.clone())
-    };
-    v4.filter_map(|address| Some((interface_of(address)?, IpAddr::V4(address))))
-        .chain(v6.map(|(name, address)| (name.to_owned(), IpAddr::V6(address))))
-        .collect()
 }
 
 #[cfg(test)]

@@ -137,6 +137,18 @@ fn what_cannot_be_read_is_absent_and_counted() {
 }
 
 #[test]
+fn a_machine_without_disks_and_cards_is_read_completely() {
+    let header = DEV.lines().take(2).collect::<Vec<_>>().join("\n");
+    let without = [("diskstats", ""), ("1/net/dev", header.as_str())];
+    let files = FILES.iter().map(|file| *without.iter().find(|other| other.0 == file.0).unwrap_or(file));
+    let host = Host::new(&files.collect::<Vec<_>>());
+    let mut reader = NodeReader::new(host.0.path());
+    let read = reader.read();
+    assert_eq!((read.disks, read.interfaces), (Some(Vec::new()), Some(Vec::new())));
+    assert_eq!(reader.failures(), 0);
+}
+
+#[test]
 fn the_identity_falls_back_step_by_step() {
     const HOSTNAME: (&str, &str) = ("sys/kernel/hostname", "web-1\n");
     const UUID: (&str, &str) = ("1/root/sys/class/dmi/id/product_uuid", "4C4C4544-0042\n");
