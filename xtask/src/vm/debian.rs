@@ -14,10 +14,11 @@ use super::kernels::{self, Kernel};
 use crate::{packages, paths, progress};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const SOURCES: &[(&str, &str)] = &[
-    ("http://deb.debian.org/debian", "bookworm"),
-    ("http://deb.debian.org/debian-security", "bookworm-security"),
-    ("http://deb.debian.org/debian-security", "bullseye-security"),
+/// Suites in which the kernels live, each with the suite of the machine's own sources whose mirror has it too.
+const SUITES: &[(&str, &str)] = &[
+    ("bookworm", "bookworm"),
+    ("bookworm-security", "bookworm-security"),
+    ("bullseye-security", "bookworm-security"),
 ];
 /// Lists younger than this are not fetched again.
 const LISTS_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -57,7 +58,7 @@ impl Archive {
         for directory in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(archive.home.join(directory)).context("create apt's directories")?;
         }
-        fs::write(archive.home.join("sources.list"), sources()).context("write apt's sources")?;
+        fs::write(archive.home.join("sources.list"), sources()?).context("write apt's sources")?;
         fs::write(archive.home.join("status"), "").context("write apt's status")?;
         archive.refresh()?;
         Ok(archive)
@@ -139,6 +140,41 @@ impl Archive {
     }
 }
 
-fn sources() -> String {
-    SOURCES.iter().map(|(url, suite)| format!("deb [signed-by={KEYRING}] {url} {suite} main\n")).collect()
+/// The private sources, from the mirrors that the machine itself uses.
+fn sources() -> Result<String> {
+    let format = ["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"];
+    sources_of(&progress::output(Command::new("apt-get").args(format))?)
+}
+
+/// `mirrors`: lines of a mirror's address and a suite.
+fn sources_of(mirrors: &str) -> Result<String> {
+    let mirror = |suite: &str| {
+        let found =
+            mirrors.lines().filter_map(|line| line.split_once(' ')).find(|(_, known)| *known == suite);
+        found.map(|(mirror, _)| mirror).with_context(|| format!("apt has no source for {suite}"))
+    };
+    let line = |(suite, like): &(&str, &str)| {
+        Ok(format!("deb [signed-by={KEYRING}] {} {suite} main\n", mirror(like)?))
+    };
+    SUITES.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_use_the_machines_own_mirrors() {
+        let mirrors = "http://one/debian/ bookworm\nhttp://one/debian/ bookworm-updates\nhttp://two/sec/ bookworm-security\n";
+        let sources = sources_of(mirrors).unwrap();
+        let lines: Vec<&str> = sources.lines().map(|line| line.split_once("] ").unwrap().1).collect();
+        let expected = [
+            "http://one/debian/ bookworm main",
+            "http://two/sec/ bookworm-security main",
+            "http://two/sec/ bullseye-security main",
+        ];
+        assert_eq!(lines, expected);
+        let error = sources_of("http://one/debian/ trixie\n").unwrap_err();
+        assert_eq!(error.to_string(), "apt has no source for bookworm");
+    }
 }
