@@ -1,28 +1,26 @@
 //! Real containers: one dockerd for all tests of a run, started on its default socket, where the agent looks.
 //!
-//! A dockerd that runs already is used, with a network of the tests' own. One started here has its own data directory,
-//! sets no packet filter, and leaves nothing behind: a shell in front of it cleans up at its end, even when the test
-//! process was killed. Runs of the suite on one machine wait for each other.
+//! A dockerd that runs already is used, with a network and an image of the tests' own. One started here has its own data
+//! directory, sets no packet filter, and leaves nothing behind, even when the test process is killed. Runs of the suite
+//! on one machine wait for each other.
 
-use std::fs::{self, File};
+mod daemon;
+
+use std::fs::File;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tempfile::TempDir;
-
-use crate::process::{Process, run};
+use crate::process::run;
 use crate::wait;
+use daemon::Daemon;
 
 /// Where dockerd listens by default.
 pub const SOCKET: &str = "/run/docker.sock";
 const LOCK: &str = "/run/lock/sonde-tests.lock";
-const BRIDGE: &str = "sonde-tests0";
 const NETWORK: &str = "sonde-tests";
-const SUBNET: &str = "10.213.77.0/24";
-const BUSYBOX: &str = "/bin/busybox";
 
 /// Everyone who needs a dockerd holds it shared, who needs its absence holds it alone.
 static USERS: RwLock<()> = RwLock::new(());
@@ -49,7 +47,7 @@ impl Docker {
     /// Starts a container that runs `traffic` with these arguments; `options` are those of `docker run`.
     #[track_caller]
     pub fn run(&self, name: &str, options: &[&str], arguments: &[&str]) -> Container<'_> {
-        let image = self.daemon.image.clone();
+        let image = self.daemon.image().to_owned();
         let options = [&["--network", NETWORK], options].concat();
         self.run_image(name, &options, &image, arguments)
     }
@@ -73,7 +71,7 @@ impl Docker {
 
     /// The image of the tests.
     pub fn image(&self) -> &str {
-        &self.daemon.image
+        self.daemon.image()
     }
 }
 
@@ -92,8 +90,9 @@ impl NoDocker {
     pub fn claim() -> Result<Self, String> {
         let alone = USERS.write().unwrap_or_else(|poison| poison.into_inner());
         drop(DAEMON.lock().unwrap_or_else(|poison| poison.into_inner()).take());
-        let machine = lock_machine();
-        if is_served() {
+        let machine = File::create(LOCK).expect("open the lock of the machine");
+        machine.lock().expect("take the lock of the machine");
+        if UnixStream::connect(SOCKET).is_ok() {
             return Err("a dockerd runs that the tests did not start".to_owned());
         }
         Ok(Self { _alone: alone, _machine: machine })
@@ -168,113 +167,8 @@ impl Drop for Container<'_> {
     }
 }
 
-#[derive(Debug)]
-struct Daemon {
-    image: String,
-    /// The shell in front of dockerd; nothing when dockerd ran before.
-    supervisor: Option<Process>,
-    _directory: TempDir,
-    _machine: File,
-}
-
-impl Daemon {
-    #[track_caller]
-    fn start(traffic: &Path) -> Self {
-        let machine = lock_machine();
-        let directory =
-            tempfile::Builder::new().prefix("sonde-docker").tempdir().expect("create a directory");
-        let supervisor = (!is_served()).then(|| start_dockerd(directory.path()));
-        let image = format!("sonde-tests:{}", std::process::id());
-        import_image(&image, traffic, directory.path());
-        // One may be left of a run that was killed.
-        let _ = docker().args(["network", "rm", NETWORK]).output();
-        let name = format!("com.docker.network.bridge.name={BRIDGE}");
-        run(docker().args(["network", "create", "--subnet", SUBNET, "--opt", &name, NETWORK]));
-        Self { image, supervisor, _directory: directory, _machine: machine }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Best effort: nothing of this may hide why a test failed.
-        let _ = docker().args(["network", "rm", NETWORK]).output();
-        match &mut self.supervisor {
-            Some(supervisor) => drop(supervisor.terminate()),
-            None => drop(docker().args(["rmi", "--force", &self.image]).output()),
-        }
-    }
-}
-
-/// What the shell does: dockerd, and at its end or at SIGTERM everything back.
-const SUPERVISE: &str = r#"
-dockerd --data-root "$ROOT/data" --exec-root "$ROOT/exec" --pidfile "$ROOT/pid" --host "unix://$SOCKET" \
-    --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false --userland-proxy=false &
-daemon=$!
-trap 'kill "$daemon"' TERM INT
-wait "$daemon"; wait "$daemon"
-ip link delete "$BRIDGE" 2>/dev/null
-umount --lazy "$ROOT"/exec/netns/* "$ROOT"/data/overlay2/*/merged "$ROOT/data" 2>/dev/null
-rm -rf "$ROOT" "$SOCKET"
-"#;
-
-#[track_caller]
-fn start_dockerd(directory: &Path) -> Process {
-    let root = directory.join("root");
-    fs::create_dir(&root).expect("create dockerd's directory");
-    let mut command = Command::new("sh");
-    command.args(["-c", SUPERVISE]).env("ROOT", &root).env("SOCKET", SOCKET);
-    command.env("BRIDGE", BRIDGE);
-    let mut process = Process::start_with("dockerd", command, directory, "TERM", Stdio::null());
-    wait::until("dockerd to answer", || {
-        process.assert_running();
-        let output = docker().arg("version").output().expect("start docker");
-        wait::ensure(output.status.success(), || String::from_utf8_lossy(&output.stderr).into_owned())
-    });
-    process
-}
-
-/// An image of busybox, `traffic` and the libraries it needs, made without any registry.
-#[track_caller]
-fn import_image(image: &str, traffic: &Path, directory: &Path) {
-    let root = directory.join("image");
-    let bin = root.join("bin");
-    fs::create_dir_all(&bin).expect("create the image's directory");
-    fs::copy(BUSYBOX, bin.join("busybox")).expect("copy busybox");
-    std::os::unix::fs::symlink("busybox", bin.join("sh")).expect("link sh");
-    fs::copy(traffic, bin.join("traffic")).expect("copy traffic");
-    for library in libraries(traffic) {
-        let copy = root.join(library.strip_prefix("/").expect("ldd gives absolute paths"));
-        fs::create_dir_all(copy.parent().expect("a library stands in a directory"))
-            .expect("create a directory");
-        fs::copy(&library, copy).expect("copy a library");
-    }
-    let archive = directory.join("image.tar");
-    run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg("."));
-    let entry = r#"ENTRYPOINT ["/bin/traffic"]"#;
-    run(docker().args(["import", "--change", entry]).arg(&archive).arg(image));
-}
-
-/// The shared libraries of a program and their loader, as `ldd` finds them; none for a static one.
-fn libraries(program: &Path) -> Vec<PathBuf> {
-    let output = Command::new("ldd").arg(program).output().expect("start ldd");
-    let listing = String::from_utf8_lossy(&output.stdout).into_owned();
-    let words = listing.split_whitespace().filter(|word| word.starts_with('/'));
-    words.map(PathBuf::from).collect()
-}
-
 fn docker() -> Command {
     let mut command = Command::new("docker");
     command.env_remove("DOCKER_CONTEXT").env("DOCKER_HOST", format!("unix://{SOCKET}"));
     command
-}
-
-fn is_served() -> bool {
-    UnixStream::connect(SOCKET).is_ok()
-}
-
-/// Waits for other runs of the suite on this machine; the lock goes with the value.
-fn lock_machine() -> File {
-    let file = File::create(LOCK).expect("open the lock of the machine");
-    file.lock().expect("take the lock of the machine");
-    file
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use sonde_tests::process::{free_address, run};
 use sonde_tests::product::Sonde;
 use sonde_tests::promql::{Promql, unix_seconds};
 use sonde_tests::remote_write::{push, series};
 use sonde_tests::skip::Need;
 use sonde_tests::tsdb::{Kind, Tsdb};
 use sonde_tests::{require, strace, wait};
+
+use crate::support::{serve, traffic};
 
 /// More than this between two samples of a series that comes every second is a gap. Outages last longer.
 const GAP: Duration = Duration::from_millis(3500);
@@ -108,6 +111,27 @@ fn through_a_collector_that_crashes_nothing_is_lost() {
     prometheus.resume();
     wait_until_caught_up(prometheus.promql());
     assert_no_gap(&stamps(prometheus.promql()), &[]);
+}
+
+#[test]
+fn what_happened_since_the_last_push_survives_sigterm() {
+    require!(Need::Root, Need::Tool("prometheus"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let prometheus = Tsdb::start(Kind::Prometheus);
+    let target = prometheus.remote_write();
+    let mut agent = Sonde::agent().with("--scrape-interval", "1h").with("--remote-write", target).start();
+    let address = free_address().to_string();
+    let _server = serve(traffic(&[]), &address, directory.path());
+    run(&mut traffic(&["connect", &address, "9"]));
+    agent.stop();
+    // What was not delivered at the end is durable and goes out with the next start.
+    agent.resume();
+    let selector = format!("container_net_tcp_successful_connects_total{{destination=\"{address}\"}}[5m]");
+    wait::until("the last count", || {
+        let found = prometheus.promql().series(&selector).map_err(|error| format!("{error:#}"))?;
+        let last = found.first().and_then(|series| series.samples.last()).map(|sample| sample.1);
+        wait::equal(last, Some(9.0))
+    });
 }
 
 /// One sample per series in each request, the same value in all; sent again until acknowledged.
