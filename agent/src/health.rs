@@ -92,6 +92,7 @@ fn runtime(status: docker::Status) -> Value {
     match status {
         docker::Status::Unused => json!({ "state": "unused" }),
         docker::Status::Connected => json!({ "state": "connected" }),
+        docker::Status::Absent(reason) => json!({ "state": "absent", "reason": reason }),
         docker::Status::Unreachable(reason) => json!({ "state": "unreachable", "reason": reason }),
     }
 }

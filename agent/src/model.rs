@@ -6,6 +6,6 @@ mod tcp;
 mod time;
 
 pub use origin::{CgroupId, HostPid, NetnsId, Origin, WorkloadIx};
-pub use task::Task;
+pub use task::{Task, Thread};
 pub use tcp::{Counters, Role, SocketId, SocketKind, TcpSocket};
-pub use time::{BootNanos, UnixMillis};
+pub use time::{BootNanos, UnixMillis, UptimeNanos};

@@ -2,7 +2,8 @@
 //!
 //! The event loop only puts questions into a bounded queue and takes answers out of another one. A daemon that is
 //! absent or hangs costs one log line and a state for `/status`; every question still gets its answer, an error, and is
-//! asked again by [`Workloads`](super::Workloads) with growing pauses. Only unix sockets are spoken to.
+//! asked again by [`Workloads`](super::Workloads) with growing pauses. Only unix sockets are spoken to. Without a socket
+//! there is no daemon, as on a node with another runtime: nothing to be warned of.
 
 mod metadata;
 
@@ -37,6 +38,8 @@ pub enum Status {
     Unused,
     /// The last question was answered.
     Connected,
+    /// There is no socket at the last question, where it was looked for.
+    Absent(String),
     /// The last question was not answered, and why.
     Unreachable(String),
 }
@@ -125,17 +128,22 @@ struct Client {
 
 impl Client {
     async fn inspect(&mut self, id: &str) -> Result<ContainerMetadata, InspectError> {
-        if self.paused_until.is_some_and(|until| Instant::now() < until)
-            && let Status::Unreachable(reason) = self.current()
-        {
-            return Err(InspectError::Unreachable(reason));
+        if self.paused_until.is_some_and(|until| Instant::now() < until) {
+            match self.current() {
+                Status::Unreachable(reason) => return Err(InspectError::Unreachable(reason)),
+                Status::Absent(reason) => return Err(InspectError::Absent(reason)),
+                Status::Unused | Status::Connected => {}
+            }
         }
         let answer = match timeout(self.timeout, self.ask(id)).await {
             Ok(answer) => answer,
             Err(_) => Err(InspectError::Timeout),
         };
         match &answer {
-            Err(error @ (InspectError::Unreachable(_) | InspectError::Timeout)) => self.lost(error),
+            Err(InspectError::Absent(reason)) => self.lost(Status::Absent(reason.clone())),
+            Err(error @ (InspectError::Unreachable(_) | InspectError::Timeout)) => {
+                self.lost(Status::Unreachable(error.to_string()));
+            }
             _ => self.set(Status::Connected),
         }
         answer
@@ -151,10 +159,10 @@ impl Client {
     }
 
     /// A daemon that comes back may be another version: everything starts anew.
-    fn lost(&mut self, error: &InspectError) {
+    fn lost(&mut self, status: Status) {
         self.docker = None;
         self.paused_until = Some(Instant::now() + PAUSE);
-        self.set(Status::Unreachable(error.to_string()));
+        self.set(status);
     }
 
     fn current(&self) -> Status {
@@ -165,7 +173,11 @@ impl Client {
         let mut current = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*current, &status) {
             (Status::Unreachable(_), Status::Connected) => tracing::info!("docker daemon answers again"),
-            (Status::Unused | Status::Connected, Status::Unreachable(reason)) => {
+            (Status::Absent(_), Status::Connected) => tracing::info!("docker daemon answers"),
+            (Status::Unused | Status::Connected | Status::Unreachable(_), Status::Absent(reason)) => {
+                tracing::info!(reason, "no docker daemon: containers keep their ids for names");
+            }
+            (Status::Unused | Status::Connected | Status::Absent(_), Status::Unreachable(reason)) => {
                 tracing::warn!(
                     reason,
                     "docker daemon does not answer: its containers keep their ids for names"
@@ -181,7 +193,7 @@ impl Client {
 async fn connect(sockets: &[PathBuf], timeout: Duration) -> Result<Docker, InspectError> {
     let Some(socket) = sockets.iter().find(|socket| socket.exists()) else {
         let tried = sockets.iter().map(|socket| socket.display().to_string()).collect::<Vec<_>>().join(", ");
-        return Err(InspectError::Unreachable(format!("no docker socket (tried {tried})")));
+        return Err(InspectError::Absent(format!("no docker socket (tried {tried})")));
     };
     let docker = Docker::connect_with_unix(
         &socket.to_string_lossy(),

@@ -49,6 +49,9 @@ pub enum InspectError {
     /// The queue of questions is full.
     #[error("too many questions are waiting")]
     Busy,
+    /// The runtime is not on this machine.
+    #[error("{0}")]
+    Absent(String),
     /// The runtime cannot be reached.
     #[error("{0}")]
     Unreachable(String),

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::model::{BootNanos, CgroupId, HostPid, Origin, Task};
+use crate::model::{CgroupId, HostPid, Origin, Task, Thread, UptimeNanos};
 
 /// Where a process runs outside containers and services.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,23 +108,22 @@ fn read_task(
     let stat = fs::read_to_string(directory.join("stat")).ok()?;
     let stat = Stat::parse(&stat)?;
     let (v1, v2) = id_of(&cgroups(proc_root, pid));
-    let started = BootNanos(stat.start_ticks.saturating_mul(1_000_000_000 / ticks_per_second()));
-    let origin = Origin { pid, v2, v1, comm: stat.comm.into() };
-    Some(Task { origin, started, run_delay_ns: run_delay_ns(&directory) })
+    let started = UptimeNanos(stat.start_ticks.saturating_mul(1_000_000_000 / ticks_per_second()));
+    let mut task = Task::new(Origin { pid, v2, v1, comm: stat.comm.into() }, started);
+    threads(&directory, |thread| task.add_thread(thread));
+    Some(task)
 }
 
-/// The sum over the threads, as `/proc/<pid>/task/*/schedstat` tells it: time run, time waited, slices.
-fn run_delay_ns(directory: &Path) -> u64 {
-    let Ok(threads) = fs::read_dir(directory.join("task")) else { return 0 };
-    let delay = |thread: fs::DirEntry| -> Option<u64> {
-        fs::read_to_string(thread.path().join("schedstat"))
-            .ok()?
-            .split_ascii_whitespace()
-            .nth(1)?
-            .parse()
-            .ok()
+/// The threads that are measured, as `/proc/<pid>/task/*/schedstat` tells: time run, time waited, slices.
+fn threads(directory: &Path, take: impl FnMut(Thread)) {
+    let measured = |thread: fs::DirEntry| -> Option<Thread> {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let run_delay_ns = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        Some(Thread { tid: thread.file_name().to_str()?.parse().ok()?, run_delay_ns })
     };
-    threads.flatten().filter_map(delay).sum()
+    // A process that is gone has no such directory.
+    let entries = fs::read_dir(directory.join("task"));
+    entries.into_iter().flatten().flatten().filter_map(measured).for_each(take);
 }
 
 fn ticks_per_second() -> u64 {
@@ -196,8 +195,9 @@ mod tests {
             (CgroupId(1), CgroupId(2))
         });
         let origin = Origin { pid: HostPid(10), v1: CgroupId(1), v2: CgroupId(2), comm: "a) (b".into() };
-        let started = BootNanos(250 * 1_000_000_000 / ticks_per_second());
-        assert_eq!(tasks.unwrap(), [Task { origin, started, run_delay_ns: 77 }]);
+        let mut expected = Task::new(origin, UptimeNanos(250 * 1_000_000_000 / ticks_per_second()));
+        expected.add_thread(Thread { tid: 10, run_delay_ns: 77 });
+        assert_eq!(tasks.unwrap(), [expected]);
     }
 
     #[test]

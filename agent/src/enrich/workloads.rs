@@ -77,7 +77,7 @@ pub struct Stats {
     pub overflowed: u64,
     /// Workloads retired early to make room.
     pub evicted: u64,
-    /// Processes beyond what the membership can hold.
+    /// Processes and threads beyond what the membership can hold.
     pub processes_overflowed: u64,
     /// Processes whose executable could not be told, which are named by their `comm`.
     pub unknown_executables: u64,
@@ -147,22 +147,53 @@ impl Workloads {
         self.mounts.layout()
     }
 
-    /// The workload of a process or of a socket's maker; made when it is new.
+    /// The workload of a process; made when it is new.
     pub fn resolve(&mut self, origin: &Origin, now: BootNanos) -> WorkloadIx {
         self.now = self.now.max(now);
-        let cgroups = (origin.v1, origin.v2);
+        self.resolve_managed(origin).unwrap_or_else(|| self.resolve_executable(origin))
+    }
+
+    /// The workload of a socket's owner; made when it is new. A connection that no process has picked up yet has no pid:
+    /// it is somebody's only if its cgroup names a container or service.
+    pub fn resolve_owner(&mut self, origin: &Origin, now: BootNanos) -> Option<WorkloadIx> {
+        if origin.pid.0 != 0 {
+            return Some(self.resolve(origin, now));
+        }
+        self.now = self.now.max(now);
+        self.resolve_managed(origin)
+    }
+
+    /// The container or service of an origin.
+    fn resolve_managed(&mut self, origin: &Origin) -> Option<WorkloadIx> {
+        let (v1, v2) = self.cgroups(origin);
+        let cgroups = (v1, v2);
         if let Some(ix) = self.by_cgroups.get(&cgroups)
             && let Some(record) = self.table.get_mut(*ix)
         {
             record.touch(self.now);
-            return *ix;
+            return Some(*ix);
         }
-        let ix = self.resolve_by_files(origin);
-        let is_managed = self.table.get(ix).is_some_and(|record| record.key.restarts());
-        if is_managed && self.by_cgroups.len() < MAX_PROCESSES {
+        let ix = self.resolve_by_files(cgroups, origin.pid)?;
+        if ix != Self::OVERFLOW && self.by_cgroups.len() < MAX_PROCESSES {
             self.by_cgroups.insert(cgroups, ix);
         }
-        ix
+        Some(ix)
+    }
+
+    /// The cgroups of an origin. Of a hierarchy that the kernel half does not tell, as the v1 ones without BTF, the
+    /// process' own file does.
+    fn cgroups(&self, origin: &Origin) -> (CgroupId, CgroupId) {
+        let is_missing = |hierarchy, id: CgroupId| id.0 == 0 && self.tree.has(hierarchy);
+        let (v1, v2) = (is_missing(Hierarchy::V1, origin.v1), is_missing(Hierarchy::V2, origin.v2));
+        if origin.pid.0 == 0 || !(v1 || v2) {
+            return (origin.v1, origin.v2);
+        }
+        let lines = process::cgroups(&self.settings.proc_root, origin.pid);
+        let id = |is_missing, hierarchy, known, path: Option<String>| {
+            let path = path.filter(|_| is_missing);
+            path.and_then(|path| self.tree.id_at(hierarchy, &path)).unwrap_or(known)
+        };
+        (id(v1, Hierarchy::V1, origin.v1, lines.v1), id(v2, Hierarchy::V2, origin.v2, lines.v2))
     }
 
     /// A cgroup was made; `path` is relative to the root of its hierarchy. Of the v1 hierarchies only that of the memory
@@ -246,9 +277,11 @@ impl Workloads {
         for ix in &retired {
             self.inspections.forget(*ix);
         }
-        if !retired.is_empty() {
-            self.by_cgroups.retain(|_, ix| self.table.get(*ix).is_some());
-        }
+        // What the tree has forgotten is asked for anew should it turn up: a service has a new cgroup at every start.
+        let is_known = |hierarchy, id: CgroupId| id.0 == 0 || self.tree.get(hierarchy, id).is_some();
+        self.by_cgroups.retain(|(v1, v2), ix| {
+            is_known(Hierarchy::V1, *v1) && is_known(Hierarchy::V2, *v2) && self.table.get(*ix).is_some()
+        });
         retired
     }
 
@@ -268,16 +301,16 @@ impl Workloads {
         stats
     }
 
-    fn resolve_by_files(&mut self, origin: &Origin) -> WorkloadIx {
-        let v1 = self.find_cgroup(Hierarchy::V1, origin.v1, origin.pid);
-        let v2 = self.find_cgroup(Hierarchy::V2, origin.v2, origin.pid);
+    fn resolve_by_files(&mut self, (v1, v2): (CgroupId, CgroupId), pid: HostPid) -> Option<WorkloadIx> {
+        let v1 = self.find_cgroup(Hierarchy::V1, v1, pid);
+        let v2 = self.find_cgroup(Hierarchy::V2, v2, pid);
         let rank = |found: &Option<(Owner, Box<str>)>| found.as_ref().map_or(0, |(owner, _)| owner.rank());
         // Of two that say equally much the unified hierarchy is believed.
         let owner = if rank(&v1) > rank(&v2) { &v1 } else { &v2 };
         let key = match owner.as_ref().map(|(owner, _)| owner.clone()) {
             Some(Owner::Container { runtime, id }) => Key::Container(runtime, id),
             Some(Owner::Service(unit)) => Key::Service(unit),
-            Some(Owner::Unmanaged) | None => return self.resolve_executable(origin),
+            Some(Owner::Unmanaged) | None => return None,
         };
         let of_owner = |found: &Option<(Owner, Box<str>)>| -> Option<Box<str>> {
             let (other, path) = found.as_ref()?;
@@ -290,7 +323,7 @@ impl Workloads {
             record.paths.v1 = v1.or(record.paths.v1.take());
             record.paths.v2 = v2.or(record.paths.v2.take());
         }
-        ix
+        Some(ix)
     }
 
     fn find_cgroup(&mut self, hierarchy: Hierarchy, id: CgroupId, pid: HostPid) -> Option<(Owner, Box<str>)> {

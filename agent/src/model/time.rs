@@ -1,4 +1,4 @@
-//! The two clocks of the agent, kept apart by type.
+//! The clocks of the agent, kept apart by type.
 
 /// Nanoseconds since boot on `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -7,3 +7,15 @@ pub struct BootNanos(pub u64);
 /// Milliseconds since the Unix epoch, the timestamp of Prometheus' exchange formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnixMillis(pub i64);
+
+/// Nanoseconds since boot with the time of suspension on `CLOCK_BOOTTIME`, the clock of processes' starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UptimeNanos(pub u64);
+
+impl UptimeNanos {
+    /// The same moment on the other clock, where the machine was suspended for so many nanoseconds in all; of a moment
+    /// before the last suspension as long ago as it is, not when that clock showed it.
+    pub fn without_suspension(self, suspended: u64) -> BootNanos {
+        BootNanos(self.0.saturating_sub(suspended))
+    }
+}

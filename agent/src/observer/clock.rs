@@ -8,8 +8,17 @@ use crate::model::{BootNanos, UnixMillis};
 
 /// Now, on the kernel half's clock.
 pub fn boot() -> BootNanos {
-    let now = clock_gettime(ClockId::Monotonic);
-    BootNanos(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
+    BootNanos(nanos(ClockId::Monotonic))
+}
+
+/// How long the machine was suspended since its boot, nanoseconds, to within the time of two system calls.
+pub fn suspended() -> u64 {
+    nanos(ClockId::Boottime).saturating_sub(nanos(ClockId::Monotonic))
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// Now, on the wall clock. A clock before 1970 counts as 1970.

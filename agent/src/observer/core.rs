@@ -181,7 +181,7 @@ impl Core {
             }
         };
         match tasks {
-            Ok(tasks) => workloads.observe_tasks(&tasks, now),
+            Ok(tasks) => workloads.observe_tasks(&tasks, now, clock::suspended()),
             Err(error) => telemetry.count_pass_failure("tasks", &error),
         }
     }
@@ -274,7 +274,7 @@ fn handle_socket(
     socket: TcpSocket,
     now: BootNanos,
 ) {
-    let owner = socket.origin.as_ref().map(|origin| workloads.resolve(origin, now));
+    let owner = socket.origin.as_ref().and_then(|origin| workloads.resolve_owner(origin, now));
     connections.handle(socket, owner);
 }
 

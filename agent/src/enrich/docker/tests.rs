@@ -69,15 +69,27 @@ async fn a_container_is_described() {
 }
 
 #[tokio::test]
-async fn a_dead_socket_answers_every_question_with_its_reason() {
+async fn without_a_socket_every_question_is_answered_by_where_it_was_looked_for() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("docker.sock");
     let (mut inspector, _task) = spawn_with(vec![socket.clone()], TIMEOUT, CancellationToken::new());
     for _ in 0..2 {
-        let error = ask(&mut inspector, "abc").await.unwrap_err().to_string();
-        assert_eq!(error, format!("no docker socket (tried {})", socket.display()));
+        let reason = format!("no docker socket (tried {})", socket.display());
+        assert_eq!(ask(&mut inspector, "abc").await, Err(InspectError::Absent(reason.clone())));
+        assert_eq!(inspector.status(), Status::Absent(reason));
     }
-    assert!(matches!(inspector.status(), Status::Unreachable(_)));
+}
+
+#[tokio::test]
+async fn a_dead_socket_is_unreachable() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("docker.sock");
+    drop(UnixListener::bind(&socket).unwrap());
+    let (mut inspector, _task) = spawn_with(vec![socket], TIMEOUT, CancellationToken::new());
+    for _ in 0..2 {
+        assert!(matches!(ask(&mut inspector, "abc").await, Err(InspectError::Unreachable(_))));
+        assert!(matches!(inspector.status(), Status::Unreachable(_)));
+    }
 }
 
 #[tokio::test]

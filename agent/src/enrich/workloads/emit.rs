@@ -106,7 +106,12 @@ impl Workloads {
             let mountinfo =
                 record.process.map(|pid| self.settings.proc_root.join(format!("{}/mountinfo", pid.0)));
             let mountinfo = mountinfo.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-            record.disks = (now, disk_labels(&read.disks, &mountinfo, names));
+            let mut labels = disk_labels(&read.disks, &mountinfo, names);
+            // A process that is gone shows no mounts: what it showed before stays.
+            if mountinfo.is_empty() {
+                labels.extend(std::mem::take(&mut record.disks.1));
+            }
+            record.disks = (now, labels);
         }
         for disk in &read.disks {
             if let Some(own) = record.disks.1.get(&disk.device) {

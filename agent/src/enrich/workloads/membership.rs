@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{MAX_PROCESSES, Workloads};
 use crate::enrich::metadata::ContainerRef;
-use crate::model::{BootNanos, HostPid, Task, WorkloadIx};
+use crate::model::{BootNanos, HostPid, Task, Thread, UptimeNanos, WorkloadIx};
 
 /// What is remembered of the processes between two passes.
 #[derive(Debug, Default)]
@@ -16,16 +16,32 @@ pub(super) struct Membership {
     counts_run_delay: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Process {
-    started: BootNanos,
-    run_delay_ns: u64,
+    started: UptimeNanos,
+    /// In order of their ids.
+    threads: Box<[Thread]>,
+}
+
+impl Process {
+    fn of(task: &Task) -> Self {
+        let mut threads = task.threads.clone();
+        threads.sort_unstable_by_key(|thread| thread.tid);
+        Self { started: task.started, threads: threads.into() }
+    }
+
+    /// What a thread had waited when it was last seen; 0 for a new one, also when it has the id of one that ended.
+    fn waited_before(&self, thread: &Thread) -> u64 {
+        let known = self.threads.binary_search_by_key(&thread.tid, |known| known.tid);
+        let before = known.map_or(0, |index| self.threads[index].run_delay_ns);
+        if before <= thread.run_delay_ns { before } else { 0 }
+    }
 }
 
 /// The oldest process of a workload in one pass.
 #[derive(Clone, Copy, Debug)]
 struct Oldest {
-    started: BootNanos,
+    started: UptimeNanos,
     pid: HostPid,
 }
 
@@ -38,26 +54,27 @@ impl Membership {
         self.counts_run_delay
     }
 
-    /// How much longer a process has waited than the pass before knew. What processes waited before the first pass is
-    /// a baseline, so that a restart of the agent does not show as waiting.
+    /// How much longer the threads of a process have waited than the pass before knew, each for itself: of a thread that
+    /// ended only what it waited since that pass is lost. What was waited before the first pass is a baseline, so that a
+    /// restart of the agent does not show as waiting.
     fn waited(&self, task: &Task) -> u64 {
-        match self.processes.get(&task.origin.pid) {
-            Some(known) if known.started == task.started => {
-                task.run_delay_ns.saturating_sub(known.run_delay_ns)
-            }
-            _ if self.passes == 0 => 0,
-            _ => task.run_delay_ns,
+        if self.passes == 0 {
+            return 0;
         }
+        let known = self.processes.get(&task.origin.pid).filter(|known| known.started == task.started);
+        let before = |thread: &Thread| known.map_or(0, |known| known.waited_before(thread));
+        task.threads.iter().map(|thread| thread.run_delay_ns - before(thread)).sum()
     }
 }
 
 impl Workloads {
-    /// Takes in a full pass over all processes.
+    /// Takes in a full pass over all processes. `suspended` is the time that the machine was suspended since its boot,
+    /// nanoseconds.
     ///
     /// A container or service has restarted when its oldest process is younger than the oldest one of the last pass
     /// that found any: the first process of a container outlives all others. Several restarts between two passes count
     /// as one. Host executables have no restarts.
-    pub fn observe_tasks(&mut self, tasks: &[Task], now: BootNanos) {
+    pub fn observe_tasks(&mut self, tasks: &[Task], now: BootNanos, suspended: u64) {
         self.now = self.now.max(now);
         let mut oldest: HashMap<WorkloadIx, Oldest> = HashMap::new();
         let mut processes = HashMap::with_capacity(tasks.len().min(MAX_PROCESSES));
@@ -72,26 +89,27 @@ impl Workloads {
                 self.membership.overflowed += 1;
                 continue;
             }
-            self.membership.counts_run_delay |= task.run_delay_ns > 0;
+            self.membership.overflowed += task.threads_left_out;
+            self.membership.counts_run_delay |= task.threads.iter().any(|thread| thread.run_delay_ns > 0);
             let waited = self.membership.waited(task);
             if let Some(record) = self.table.get_mut(ix) {
                 record.run_delay_ns += waited;
             }
-            processes
-                .insert(task.origin.pid, Process { started: task.started, run_delay_ns: task.run_delay_ns });
+            processes.insert(task.origin.pid, Process::of(task));
         }
         self.membership.processes = processes;
         self.membership.passes += 1;
         self.executables.retain(|pid, _| self.membership.processes.contains_key(pid));
         for ix in self.table.indices() {
-            self.observe_oldest(ix, oldest.get(&ix).copied());
+            self.observe_oldest(ix, oldest.get(&ix).copied(), suspended);
         }
     }
 
-    fn observe_oldest(&mut self, ix: WorkloadIx, oldest: Option<Oldest>) {
+    fn observe_oldest(&mut self, ix: WorkloadIx, oldest: Option<Oldest>, suspended: u64) {
         let Some(record) = self.table.get_mut(ix) else { return };
         record.process = oldest.map(|oldest| oldest.pid);
         let Some(oldest) = oldest else { return };
+        record.started_at = Some(oldest.started.without_suspension(suspended));
         let before = record.started.replace(oldest.started);
         if record.key.restarts() && before.is_some_and(|before| oldest.started > before) {
             record.restarts += 1;

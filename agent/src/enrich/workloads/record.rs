@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Owner, Runtime};
 use crate::enrich::metadata::ContainerMetadata;
 use crate::enrich::naming;
-use crate::model::{BootNanos, HostPid};
+use crate::model::{BootNanos, HostPid, UptimeNanos};
 use crate::registry::Labels;
 use crate::resources::{CgroupPaths, DeviceId};
 
@@ -81,7 +81,9 @@ pub(super) struct Record {
     /// When the agent first heard of it.
     pub(super) created: BootNanos,
     /// Start of its oldest process in the last pass that found any.
-    pub(super) started: Option<BootNanos>,
+    pub(super) started: Option<UptimeNanos>,
+    /// The same on the agent's clock, which does not go on while the machine is suspended: for ages only, as it moves.
+    pub(super) started_at: Option<BootNanos>,
     /// When it last did anything.
     pub(super) last_seen: BootNanos,
     /// One of its processes in the last pass.
@@ -106,6 +108,7 @@ impl Record {
             paths: CgroupPaths::default(),
             created: now,
             started: None,
+            started_at: None,
             last_seen: now,
             process: None,
             restarts: 0,
@@ -120,7 +123,7 @@ impl Record {
 
     /// The earlier of its first sight and its oldest process.
     pub(super) fn born(&self) -> BootNanos {
-        self.started.map_or(self.created, |started| started.min(self.created))
+        self.started_at.map_or(self.created, |started| started.min(self.created))
     }
 
     /// Takes over what a runtime tells.

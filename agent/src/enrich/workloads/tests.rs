@@ -3,7 +3,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 
 use super::*;
 use crate::enrich::PublishedPort;
-use crate::model::UnixMillis;
+use crate::model::{Thread, UnixMillis, UptimeNanos};
 use crate::registry::{SnapshotBuilder, Value};
 
 const ID: &str = "b06f44ca4949d516ffe575c59aa58e31dd6af170f369265dda1352ba37aaddbd";
@@ -75,7 +75,15 @@ fn origin(pid: u32, v1: CgroupId, v2: CgroupId) -> Origin {
 const NO_CGROUP: CgroupId = CgroupId(0);
 
 fn task(origin: Origin, started: u64, run_delay_ns: u64) -> Task {
-    Task { origin, started: at(started), run_delay_ns }
+    threads(origin, started, &[(1, run_delay_ns)])
+}
+
+fn threads(origin: Origin, started: u64, threads: &[(u32, u64)]) -> Task {
+    let mut task = Task::new(origin, UptimeNanos(started * SECOND));
+    threads.iter().for_each(|(tid, run_delay_ns)| {
+        task.add_thread(Thread { tid: *tid, run_delay_ns: *run_delay_ns });
+    });
+    task
 }
 
 fn container_id(workloads: &Workloads, ix: WorkloadIx) -> &str {
@@ -198,7 +206,7 @@ fn a_runtime_that_is_not_ready_is_asked_again() {
     let question = workloads.next_inspection().unwrap();
     workloads.handle_inspected(question, Err(InspectError::Timeout), at(10));
     assert_eq!(workloads.next_inspection(), None);
-    workloads.observe_tasks(&[], at(11));
+    workloads.observe_tasks(&[], at(11), 0);
     let question = workloads.next_inspection().unwrap();
     workloads.handle_inspected(question, Ok(named("web")), at(11));
     assert_eq!(container_id(&workloads, ix), "/docker/web");
@@ -246,11 +254,11 @@ fn a_later_first_process_is_a_restart() {
     let mut workloads = machine.workloads();
     let process = |pid, started| task(origin(pid, NO_CGROUP, cgroup), started, 0);
     let shell = |started| task(origin(99, NO_CGROUP, NO_CGROUP), started, 0);
-    workloads.observe_tasks(&[process(1, 100), process(2, 105), shell(1)], at(200));
-    workloads.observe_tasks(&[process(1, 100), shell(2)], at(210));
-    workloads.observe_tasks(&[], at(220));
-    workloads.observe_tasks(&[process(3, 225)], at(230));
-    workloads.observe_tasks(&[process(3, 225)], at(240));
+    workloads.observe_tasks(&[process(1, 100), process(2, 105), shell(1)], at(200), 0);
+    workloads.observe_tasks(&[process(1, 100), shell(2)], at(210), 0);
+    workloads.observe_tasks(&[], at(220), 0);
+    workloads.observe_tasks(&[process(3, 225)], at(230), 0);
+    workloads.observe_tasks(&[process(3, 225)], at(240), 0);
     let restarts: Vec<_> = series(&mut workloads, at(240));
     assert_eq!(restarts, ["container_restarts_total{container_id=/docker/b06f44ca4949} 1"]);
 }
@@ -263,7 +271,7 @@ fn waiting_for_a_cpu_is_summed_over_processes_and_outlives_them() {
     let process =
         |pid, started, seconds: u64| task(origin(pid, NO_CGROUP, cgroup), started, seconds * SECOND);
     let mut delay = |tasks: &[Task], now| {
-        workloads.observe_tasks(tasks, at(now));
+        workloads.observe_tasks(tasks, at(now), 0);
         let lines = series(&mut workloads, at(now));
         let line =
             lines.iter().find_map(|line| line.strip_prefix("container_resources_cpu_delay_seconds_total"));
@@ -277,14 +285,115 @@ fn waiting_for_a_cpu_is_summed_over_processes_and_outlives_them() {
 }
 
 #[test]
+fn threads_that_end_hide_nothing_of_the_others() {
+    let machine = Machine::v2();
+    let cgroup = machine.cgroup("system.slice/a.service");
+    let mut workloads = machine.workloads();
+    let mut delay = |waited: &[(u32, u64)], now| {
+        let seconds: Vec<_> = waited.iter().map(|(tid, seconds)| (*tid, seconds * SECOND)).collect();
+        let process = threads(origin(1, NO_CGROUP, cgroup), 1, &seconds);
+        workloads.observe_tasks(&[process], at(now), 0);
+        let lines = series(&mut workloads, at(now));
+        let line = lines.iter().find(|line| line.starts_with("container_resources_cpu_delay")).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+    };
+    assert_eq!(delay(&[(1, 10), (2, 100)], 10), 0.0, "a baseline");
+    assert_eq!(delay(&[(3, 4), (1, 12)], 20), 6.0, "one ended, one began");
+    assert_eq!(delay(&[(3, 5), (1, 12)], 30), 7.0);
+    assert_eq!(delay(&[(3, 2), (1, 12)], 40), 9.0, "the same id is another thread");
+}
+
+#[test]
 fn what_was_waited_before_the_agent_started_is_not_counted() {
     let machine = Machine::v2();
     let cgroup = machine.cgroup("system.slice/a.service");
     let mut workloads = machine.workloads();
-    workloads.observe_tasks(&[task(origin(1, NO_CGROUP, cgroup), 1, 5 * SECOND)], at(10));
-    workloads.observe_tasks(&[task(origin(1, NO_CGROUP, cgroup), 1, 6 * SECOND)], at(20));
+    workloads.observe_tasks(&[task(origin(1, NO_CGROUP, cgroup), 1, 5 * SECOND)], at(10), 0);
+    workloads.observe_tasks(&[task(origin(1, NO_CGROUP, cgroup), 1, 6 * SECOND)], at(20), 0);
     let expected = "container_resources_cpu_delay_seconds_total{container_id=/system.slice/a.service} 1";
     assert!(series(&mut workloads, at(20)).contains(&expected.to_owned()));
+}
+
+#[test]
+fn sockets_that_nobody_holds_have_no_owner_of_their_own() {
+    let machine = Machine::v2();
+    let scope = machine.cgroup("user.slice/a.scope");
+    let service = machine.cgroup("system.slice/a.service");
+    let mut workloads = machine.workloads();
+    assert_eq!(workloads.resolve_owner(&origin(0, NO_CGROUP, scope), at(1)), None);
+    assert_eq!(workloads.resolve_owner(&origin(0, NO_CGROUP, NO_CGROUP), at(1)), None);
+    assert_eq!(workloads.stats().executables, 0);
+    let owner = workloads.resolve_owner(&origin(0, NO_CGROUP, service), at(1)).unwrap();
+    assert_eq!(container_id(&workloads, owner), "/system.slice/a.service");
+    let process = workloads.resolve_owner(&origin(7, NO_CGROUP, scope), at(1)).unwrap();
+    assert_eq!(container_id(&workloads, process), "/host/comm");
+}
+
+#[test]
+fn a_hierarchy_that_the_kernel_does_not_tell_is_read_from_the_process() {
+    let machine = Machine::hybrid();
+    let v1 = machine.cgroup(&format!("memory/docker/{ID}"));
+    let other = machine.cgroup(&format!("memory/docker/{OTHER}"));
+    let root = machine.cgroup("unified");
+    machine.write("proc/7/cgroup", &format!("3:memory:/docker/{ID}\n0::/\n"));
+    machine.write("proc/8/cgroup", &format!("3:memory:/docker/{OTHER}\n0::/\n"));
+    let mut workloads = machine.workloads();
+    let [first, second] = [7, 8].map(|pid| workloads.resolve(&origin(pid, NO_CGROUP, root), at(1)));
+    assert_eq!(container_id(&workloads, first), "/docker/b06f44ca4949");
+    assert_eq!(container_id(&workloads, second), "/docker/0123456789ab");
+    assert_eq!([v1, other].map(|v1| workloads.resolve(&origin(9, v1, root), at(1))), [first, second]);
+}
+
+#[test]
+fn restarts_of_a_service_leave_nothing_behind() {
+    let machine = Machine::v2();
+    let mut workloads = machine.workloads();
+    let service = "/system.slice/a.service";
+    let mut found = Vec::new();
+    for start in 0..10 {
+        let cgroup = CgroupId(1000 + start);
+        workloads.handle_cgroup_created(Hierarchy::V2, cgroup, service);
+        found.push(workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(start * 120)));
+        workloads.handle_cgroup_removed(Hierarchy::V2, cgroup);
+        assert_eq!(workloads.retired(at(start * 120 + 59)), []);
+        assert_eq!(workloads.by_cgroups.len(), 1, "late events still find it");
+        assert_eq!(workloads.retired(at(start * 120 + 60)), []);
+        assert_eq!(workloads.by_cgroups.len(), 0);
+    }
+    assert!(found.iter().all(|ix| *ix == found[0]), "{found:?}");
+}
+
+#[test]
+fn suspension_does_not_make_workloads_younger() {
+    let machine = Machine::v2();
+    machine.process(10, "/bin/a");
+    let settings = Settings { min_age: Duration::from_secs(30), ..machine.settings() };
+    let mut workloads = Workloads::new(settings);
+    // The machine slept for 1000 s; the process started 20 s ago on either clock.
+    workloads.observe_tasks(&[task(origin(10, NO_CGROUP, NO_CGROUP), 1080, 0)], at(100), 1000 * SECOND);
+    let ix = workloads.resolve(&origin(10, NO_CGROUP, NO_CGROUP), at(100));
+    assert_eq!([109, 110].map(|now| workloads.is_exported(ix, at(now))), [false, true]);
+}
+
+#[test]
+fn mounts_outlive_the_process_that_showed_them() {
+    let machine = Machine::v2();
+    let cgroup = machine.cgroup(&format!("docker/{ID}"));
+    machine.write(&format!("cgroup/docker/{ID}/io.stat"), "8:0 rios=1\n");
+    machine.write("proc/diskstats", "8 0 sda 1\n");
+    machine.write("proc/7/mountinfo", "1 1 8:0 / /data rw - ext4 /dev/sda rw\n");
+    let mut workloads = machine.workloads();
+    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(100), 0);
+    let mut disks = |workloads: &mut Workloads, now| {
+        let lines = series(workloads, at(now));
+        lines.into_iter().filter(|line| line.contains("disk_reads_total")).collect::<Vec<_>>()
+    };
+    let expected = "container_resources_disk_reads_total\
+                    {container_id=/docker/b06f44ca4949,device=sda,mount_point=/data} 1";
+    assert_eq!(disks(&mut workloads, 103), [expected]);
+    workloads.observe_tasks(&[], at(104), 0);
+    workloads.resolve(&origin(0, NO_CGROUP, cgroup), at(150));
+    assert_eq!(disks(&mut workloads, 170), [expected]);
 }
 
 #[test]
@@ -353,7 +462,7 @@ fn filters_and_age_hide_workloads() {
     let all = [10, 11, 12].map(|pid| workloads.resolve(&origin(pid, NO_CGROUP, NO_CGROUP), at(100)));
     assert_eq!(all.map(|ix| workloads.is_exported(ix, at(130))), [true, false, false]);
     assert!(!workloads.is_exported(all[0], at(129)));
-    workloads.observe_tasks(&[task(origin(10, NO_CGROUP, NO_CGROUP), 95, 0)], at(101));
+    workloads.observe_tasks(&[task(origin(10, NO_CGROUP, NO_CGROUP), 95, 0)], at(101), 0);
     assert!(workloads.is_exported(all[0], at(125)), "the age is that of the oldest process");
 }
 
@@ -369,7 +478,7 @@ fn resources_disks_and_published_ports_are_emitted() {
     machine.write("proc/7/mountinfo", "1 1 8:1 / /data rw - ext4 /dev/sda1 rw\n");
     machine.write("proc/1/net/fib_trie", "|-- 10.0.0.7\n/32 host LOCAL\n");
     let mut workloads = machine.workloads();
-    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(10));
+    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(10), 0);
     let question = workloads.next_inspection().unwrap();
     let port = |address: &str| PublishedPort { address: address.parse().unwrap(), port: 80 };
     let metadata = ContainerMetadata { published: vec![port("0.0.0.0"), port("127.0.0.1")], ..named("web") };
@@ -398,7 +507,7 @@ fn resources_disks_and_published_ports_are_emitted() {
 fn the_live_machine_puts_every_process_somewhere() {
     let mut workloads = Workloads::new(Settings::new("/proc", "/sys/fs/cgroup"));
     let tasks = workloads.walk_processes().unwrap();
-    workloads.observe_tasks(&tasks, at(1_000_000));
+    workloads.observe_tasks(&tasks, at(1_000_000), 0);
     let own = tasks.iter().find(|task| task.origin.pid.0 == std::process::id()).unwrap();
     let ix = workloads.resolve(&own.origin, at(1_000_000));
     assert_ne!(ix, Workloads::OVERFLOW);
