@@ -4,7 +4,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{build_ebpf, paths, progress};
+use crate::toolchain::HOST_BUILD_PACKAGES;
+use crate::{build_ebpf, packages, paths, progress};
 
 /// The binaries of the product, by package and name.
 pub const BINARIES: [&str; 2] = ["sonde-agent", "sonde-collector"];
@@ -20,6 +21,8 @@ pub fn run() -> Result<()> {
 
 /// Builds the kernel object and both binaries; does nothing when nothing has changed.
 pub fn ensure() -> Result<()> {
+    // For crates that bring C along.
+    packages::ensure(HOST_BUILD_PACKAGES)?;
     build_ebpf::ensure()?;
     progress::run(
         "build the release binaries",

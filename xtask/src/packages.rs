@@ -79,6 +79,9 @@ fn require_root(missing: &[&str]) -> Result<()> {
     )
 }
 
+/// A policy that forbids every start, and says whose it is.
+const OURS: &str = "#!/bin/sh\n# Put here by Sonde's xtask while it installs packages.\nexit 101\n";
+
 /// While it lives, installed packages do not start their services. An existing policy is left alone.
 pub struct NoServices {
     ours: bool,
@@ -87,10 +90,12 @@ pub struct NoServices {
 impl NoServices {
     /// Puts a policy in place that forbids every start, unless the machine has its own.
     pub fn declare() -> Result<Self> {
-        if Path::new(POLICY).exists() {
+        // One of ours was left behind by a run that was interrupted.
+        let existing = fs::read_to_string(POLICY).ok();
+        if Path::new(POLICY).exists() && existing.as_deref() != Some(OURS) {
             return Ok(Self { ours: false });
         }
-        fs::write(POLICY, "#!/bin/sh\nexit 101\n").with_context(|| format!("write {POLICY}"))?;
+        fs::write(POLICY, OURS).with_context(|| format!("write {POLICY}"))?;
         fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))
             .with_context(|| format!("make {POLICY} executable"))?;
         Ok(Self { ours: true })

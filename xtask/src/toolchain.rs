@@ -18,7 +18,7 @@ const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 const LLVM_PACKAGES: &[&str] = &["llvm-22-dev", "libpolly-22-dev"];
 const DEBIAN_RUST_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 /// What building the linker itself needs: a C++ compiler and headers of the host.
-const HOST_BUILD_PACKAGES: &[&str] = &["gcc", "g++", "libc6-dev"];
+pub const HOST_BUILD_PACKAGES: &[&str] = &["gcc", "g++", "libc6-dev"];
 /// Chooses between `rustup` and `debian`; without it rustup is tried first.
 const CHOICE_VARIABLE: &str = "SONDE_EBPF_TOOLCHAIN";
 

@@ -73,10 +73,17 @@ pub fn run_matrix(arguments: &Arguments) -> Result<Results> {
     let chosen = |name: &String| arguments.kernels.is_empty() || arguments.kernels.contains(name);
     let deadline = arguments.deadline.map_or(DEADLINE, Duration::from_secs);
     let mut runs = Vec::new();
+    let mut unbooted = Results::default();
     for kernel in all.into_iter().filter(|kernel| chosen(&kernel.name)) {
-        runs.push(boot(kernel, &archive, &programs, deadline)?);
+        let name = format!("linux {}", kernel.name);
+        match boot(kernel, &archive, &programs, deadline) {
+            Ok(run) => runs.push(run),
+            // One that cannot be fetched must not hide how the others fare.
+            Err(error) => unbooted.absorb(Results::of_one(&name, Err(error))),
+        }
     }
-    let results = totals(&runs);
+    let mut results = totals(&runs);
+    results.absorb(unbooted);
     if arguments.bless && results.failures.is_empty() {
         let page = paths::root()?.join("docs/kernels.md");
         fs::write(&page, report::render(&runs)).with_context(|| format!("write {}", page.display()))?;
