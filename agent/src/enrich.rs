@@ -15,4 +15,4 @@ mod workloads;
 
 pub use cgroup_tree::Hierarchy;
 pub use metadata::{ContainerMetadata, ContainerRef, InspectError, PublishedPort};
-pub use workloads::{Settings, Stats, Workloads};
+pub use workloads::{Merged, Settings, Stats, Workloads};

@@ -27,6 +27,7 @@ use crate::registry::Labels;
 use crate::resources::{CgroupMounts, Layout};
 use membership::Membership;
 use record::{Key, Naming, Record};
+pub use table::Merged;
 use table::{Filter, Table};
 
 /// What the table needs to know.
@@ -226,25 +227,31 @@ impl Workloads {
         self.inspections.pop(self.now)
     }
 
-    /// The runtime's answer: relabels the container, or asks again later.
+    /// The runtime's answer: relabels the container, or asks again later. A container that turns out to have another
+    /// one's name is the same workload: the tables move their rows, and every series goes on where it was.
     pub fn handle_inspected(
         &mut self,
         container: ContainerRef,
         answer: Result<ContainerMetadata, InspectError>,
         now: BootNanos,
-    ) {
+    ) -> Option<Merged> {
         self.now = self.now.max(now);
-        match answer {
-            Ok(metadata) => {
-                self.stats.inspected += 1;
-                self.inspections.succeeded(container.workload);
-                self.table.name(container.workload, metadata);
-            }
+        let metadata = match answer {
+            Ok(metadata) => metadata,
             Err(error) => {
                 self.stats.inspections_failed += 1;
                 self.inspections.failed(container, &error, self.now);
+                return None;
             }
+        };
+        self.stats.inspected += 1;
+        self.inspections.succeeded(container.workload);
+        let merged = self.table.name(container.workload, &container.id, metadata)?;
+        self.inspections.forget(merged.from);
+        for ix in self.by_cgroups.values_mut().filter(|ix| **ix == merged.from) {
+            *ix = merged.into;
         }
+        Some(merged)
     }
 
     /// `container_id` and `app_id`.
@@ -252,8 +259,7 @@ impl Workloads {
         &self.table.get(ix).unwrap_or(self.table.overflow()).labels
     }
 
-    /// Whether the series of a workload are shown: allowed, not denied, old enough, and not replaced by a newer
-    /// container of the same name.
+    /// Whether the series of a workload are shown: allowed, not denied, old enough, and named if it will be.
     pub fn is_exported(&self, ix: WorkloadIx, now: BootNanos) -> bool {
         if ix == Self::OVERFLOW {
             return self.stats.overflowed > 0;
@@ -263,7 +269,6 @@ impl Workloads {
         let named = match record.naming {
             Naming::Final => true,
             Naming::Pending => now.0.saturating_sub(record.created.0) >= NAME_GRACE,
-            Naming::Replaced => false,
         };
         named && record.is_allowed && u128::from(age) >= self.settings.min_age.as_nanos()
     }

@@ -211,9 +211,11 @@ impl Core {
 
     fn talk_to_runtimes(&mut self) {
         let now = clock::boot();
-        let Parts { inspector, workloads, .. } = &mut self.parts;
+        let Parts { inspector, workloads, connections, .. } = &mut self.parts;
         while let Some((container, answer)) = inspector.try_answer() {
-            workloads.handle_inspected(container, answer, now);
+            if let Some(merged) = workloads.handle_inspected(container, answer, now) {
+                connections.merge_workload(merged.from, merged.into);
+            }
         }
         while let Some(container) = workloads.next_inspection() {
             if let Err(container) = inspector.ask(container) {

@@ -158,6 +158,17 @@ impl Connections {
         self.stats
     }
 
+    /// Moves everything of a workload to another one that it turned out to be.
+    pub fn merge_workload(&mut self, from: WorkloadIx, into: WorkloadIx) {
+        let moved = self.flows.merge_workload(from, into);
+        self.listeners.merge_workload(from, into);
+        for key in self.open.values_mut().filter_map(|connection| connection.flow.as_mut()) {
+            if let Some(new) = moved.get(key) {
+                *key = *new;
+            }
+        }
+    }
+
     /// Drops idle flows and those of workloads that are gone.
     pub fn collect_garbage(&mut self, idle_since: BootNanos, retired: &[WorkloadIx]) {
         self.flows.drop_idle(idle_since);

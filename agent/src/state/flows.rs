@@ -74,6 +74,18 @@ impl Flow {
     }
 }
 
+impl Flow {
+    /// Adds all that another flow counted.
+    fn merge(&mut self, other: &Self) {
+        self.established += other.established;
+        self.failed += other.failed;
+        self.connect_ns += other.connect_ns;
+        self.active += other.active;
+        self.add(&Counters::default(), &other.traffic);
+        self.last = self.last.max(other.last);
+    }
+}
+
 /// All flows, bounded per workload.
 #[derive(Debug)]
 pub struct Flows {
@@ -150,6 +162,21 @@ impl Flows {
         self.retain(|key, _| !workloads.contains(&key.workload));
     }
 
+    /// Moves the flows of a workload to another one, where equal ones add up; returns the new keys by the old ones.
+    pub fn merge_workload(&mut self, from: WorkloadIx, into: WorkloadIx) -> HashMap<FlowKey, FlowKey> {
+        let mut moved: Vec<FlowKey> = self.flows.keys().filter(|key| key.workload == from).copied().collect();
+        moved.sort_unstable();
+        self.per_workload.remove(&from);
+        let mut new_keys = HashMap::with_capacity(moved.len());
+        for old in moved {
+            let Some(flow) = self.flows.remove(&old) else { continue };
+            let new = self.admit(FlowKey { workload: into, ..old });
+            self.at(new, flow.last).merge(&flow);
+            new_keys.insert(old, new);
+        }
+        new_keys
+    }
+
     fn retain(&mut self, mut keep: impl FnMut(&FlowKey, &Flow) -> bool) {
         let per_workload = &mut self.per_workload;
         self.flows.retain(|key, flow| {
@@ -184,6 +211,26 @@ mod tests {
         assert_eq!(total, 100, "nothing is lost by folding");
         assert_eq!(flows.admit(key(1, 2)), key(1, 2), "an old flow stays itself");
         assert_eq!(flows.admit(key(2, 9)), key(2, 9), "another workload has its own share");
+    }
+
+    #[test]
+    fn flows_of_merged_workloads_add_up() {
+        let mut flows = Flows::new(2);
+        for (workload, port) in [(1, 1), (2, 1), (2, 2), (2, 3)] {
+            let admitted = flows.admit(key(workload, port));
+            let flow = flows.at(admitted, BootNanos(u64::from(port)));
+            (flow.established, flow.active) = (10, 1);
+            flow.traffic = (port == 1).then_some(Counters { sent: 5, received: 6, retransmits: 7 });
+        }
+        let moved = flows.merge_workload(WorkloadIx(2), WorkloadIx(1));
+        assert_eq!((moved[&key(2, 1)], moved[&key(2, 2)]), (key(1, 1), key(1, 2)));
+        let flow = |port| flows.iter().find(|(other, _)| **other == key(1, port)).unwrap().1.clone();
+        assert_eq!((flow(1).established, flow(1).active), (20, 2));
+        assert_eq!(flow(1).traffic, Some(Counters { sent: 10, received: 12, retransmits: 14 }));
+        assert_eq!((flow(2).established, flow(2).traffic), (10, None), "not measured stays so");
+        let total: u64 = flows.iter().map(|(_, flow)| flow.established).sum();
+        assert_eq!((total, flows.len()), (40, 3), "the overflow moves as well");
+        assert_eq!(flows.per_workload, HashMap::from([(WorkloadIx(1), 3)]));
     }
 
     #[test]

@@ -73,6 +73,13 @@ impl Listeners {
         self.by_sock.contains_key(&sock)
     }
 
+    /// Gives the listeners of a workload to another one.
+    pub fn merge_workload(&mut self, from: WorkloadIx, into: WorkloadIx) {
+        for listener in self.by_sock.values_mut().filter(|listener| listener.workload == Some(from)) {
+            listener.workload = Some(into);
+        }
+    }
+
     /// All listeners.
     pub fn iter(&self) -> impl Iterator<Item = &Listener> {
         self.by_sock.values()

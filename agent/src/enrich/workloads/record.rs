@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Owner, Runtime};
 use crate::enrich::metadata::ContainerMetadata;
 use crate::enrich::naming;
-use crate::model::{BootNanos, HostPid, UptimeNanos};
+use crate::model::{BootNanos, HostPid, UptimeNanos, WorkloadIx};
 use crate::registry::Labels;
 use crate::resources::{CgroupPaths, DeviceId};
 
@@ -62,8 +62,6 @@ pub(super) enum Naming {
     Pending,
     /// They stay.
     Final,
-    /// A newer container has taken the name.
-    Replaced,
 }
 
 #[derive(Debug)]
@@ -78,6 +76,8 @@ pub(super) struct Record {
     /// Labels of `container_info`, once there is something to say.
     pub(super) info: Option<Arc<Labels>>,
     pub(super) paths: CgroupPaths,
+    /// The index it was given first: of two containers the younger one has the higher number.
+    pub(super) number: WorkloadIx,
     /// When the agent first heard of it.
     pub(super) created: BootNanos,
     /// Start of its oldest process in the last pass that found any.
@@ -106,6 +106,7 @@ impl Record {
             metadata: None,
             info: None,
             paths: CgroupPaths::default(),
+            number: WorkloadIx(0),
             created: now,
             started: None,
             started_at: None,
@@ -119,6 +120,19 @@ impl Record {
 
     pub(super) fn touch(&mut self, now: BootNanos) {
         self.last_seen = self.last_seen.max(now);
+    }
+
+    /// Whether it is the container with an id.
+    pub(super) fn has_id(&self, id: &str) -> bool {
+        matches!(&self.key, Key::Container(_, own) if **own == *id)
+    }
+
+    /// Goes on counting where an older one of the same name stopped.
+    pub(super) fn succeed(&mut self, older: &Self) {
+        self.restarts += older.restarts + u64::from(self.key.restarts());
+        self.run_delay_ns += older.run_delay_ns;
+        self.created = self.created.min(older.created);
+        self.touch(older.last_seen);
     }
 
     /// The earlier of its first sight and its oldest process.

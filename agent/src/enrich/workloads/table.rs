@@ -1,13 +1,13 @@
 //! The records by index, by key and by label.
 //!
-//! No two shown workloads have the same `container_id`: when a container takes a name that another one had, the older
-//! one is hidden, and the newer one goes on counting its restarts.
+//! No two workloads have the same `container_id`: a container that takes a name that another one had is the same
+//! workload from then on, under the index that was there first, and goes on with its counts.
 
 use std::collections::HashMap;
 
 use regex::Regex;
 
-use super::record::{Key, Naming, Record, labels};
+use super::record::{Key, Record, labels};
 use super::{COMM_LEN, Workloads};
 use crate::enrich::metadata::ContainerMetadata;
 use crate::model::{BootNanos, WorkloadIx};
@@ -24,6 +24,15 @@ impl Filter {
         let matches = |list: &[Regex]| list.iter().any(|regex| regex.is_match(container_id));
         (self.allow.is_empty() || matches(&self.allow)) && !matches(&self.deny)
     }
+}
+
+/// Two workloads that turned out to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// The index that is no more.
+    pub from: WorkloadIx,
+    /// The index under which both go on.
+    pub into: WorkloadIx,
 }
 
 #[derive(Debug)]
@@ -102,28 +111,25 @@ impl Table {
         let ix = WorkloadIx(self.next);
         self.next += 1;
         self.by_key.insert(record.key.clone(), ix);
-        self.records.insert(ix, record);
-        self.take_name(ix);
-        Some(ix)
+        self.records.insert(ix, Record { number: ix, ..record });
+        // A new index has no rows anywhere yet, so nobody needs to be told.
+        Some(self.take_name(ix).map_or(ix, |merged| merged.into))
     }
 
-    /// Names a container by its metadata.
-    pub(super) fn name(&mut self, ix: WorkloadIx, metadata: ContainerMetadata) {
-        let Some(record) = self.records.get_mut(&ix) else { return };
+    /// Names a container by its metadata, unless the index is another container's by now.
+    pub(super) fn name(&mut self, ix: WorkloadIx, id: &str, metadata: ContainerMetadata) -> Option<Merged> {
+        let record = self.records.get_mut(&ix).filter(|record| record.has_id(id))?;
         if self.by_container_id.get(&record.container_id) == Some(&ix) {
             self.by_container_id.remove(&record.container_id);
         }
         record.describe(metadata);
-        self.take_name(ix);
+        self.take_name(ix)
     }
 
     /// Forgets what is gone long enough. See [`Workloads::retired`].
     pub(super) fn retire(&mut self, now: BootNanos, evicted: &mut u64) -> Vec<WorkloadIx> {
         let gone_for = |record: &Record| now.0.saturating_sub(record.last_seen.0);
-        let is_done = |record: &Record| {
-            gone_for(record) >= KEEP_GONE
-                || record.naming == Naming::Replaced && gone_for(record) >= KEEP_GONE_IN_NEED
-        };
+        let is_done = |record: &Record| gone_for(record) >= KEEP_GONE;
         let mut retired: Vec<_> =
             self.records.iter().filter(|(_, record)| is_done(record)).map(|(ix, _)| *ix).collect();
         let room = self.max - self.max / 8;
@@ -154,23 +160,20 @@ impl Table {
     }
 
     /// Settles what follows from a new `container_id`: whether it is shown, and whose it was.
-    fn take_name(&mut self, ix: WorkloadIx) {
-        let Some(record) = self.records.get_mut(&ix) else { return };
+    fn take_name(&mut self, ix: WorkloadIx) -> Option<Merged> {
+        let record = self.records.get_mut(&ix)?;
         record.is_allowed = self.filter.passes(&record.container_id);
-        let container_id = record.container_id.clone();
-        let Some(other) = self.by_container_id.insert(container_id.clone(), ix).filter(|other| *other != ix)
-        else {
-            return;
-        };
-        // Answers may come in another order than the containers lived: the one seen last has the name.
-        let last_seen = |ix: WorkloadIx| (self.records.get(&ix).map(|record| record.last_seen), ix);
-        let (older, newer) = if last_seen(other) < last_seen(ix) { (other, ix) } else { (ix, other) };
-        self.by_container_id.insert(container_id, newer);
-        let Some(older) = self.records.get_mut(&older) else { return };
-        older.naming = Naming::Replaced;
-        let restarts = older.restarts + u64::from(older.key.restarts());
-        if let Some(newer) = self.records.get_mut(&newer) {
-            newer.restarts += restarts;
-        }
+        let other =
+            self.by_container_id.insert(record.container_id.clone(), ix).filter(|other| *other != ix)?;
+        let merged = Merged { from: ix.max(other), into: ix.min(other) };
+        let (first, second) = (self.records.remove(&merged.into)?, self.records.remove(&merged.from)?);
+        // Answers may come in another order than the containers were made in.
+        let (older, mut newer) = if first.number < second.number { (first, second) } else { (second, first) };
+        newer.succeed(&older);
+        self.by_key.remove(&older.key);
+        self.by_key.insert(newer.key.clone(), merged.into);
+        self.by_container_id.insert(newer.container_id.clone(), merged.into);
+        self.records.insert(merged.into, newer);
+        Some(merged)
     }
 }

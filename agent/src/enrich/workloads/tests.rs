@@ -1,6 +1,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
+mod disks;
+mod names;
+
 use super::*;
 use crate::enrich::PublishedPort;
 use crate::model::{Thread, UnixMillis, UptimeNanos};
@@ -215,38 +218,6 @@ fn a_runtime_that_is_not_ready_is_asked_again() {
 }
 
 #[test]
-fn a_new_container_takes_over_the_name_and_the_restarts() {
-    let machine = Machine::v2();
-    let cgroups = [ID, OTHER].map(|id| machine.cgroup(&format!("docker/{id}")));
-    let mut workloads = machine.workloads();
-    let [older, newer] = cgroups.map(|cgroup| workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(10)));
-    for _ in 0..2 {
-        let question = workloads.next_inspection().unwrap();
-        workloads.handle_inspected(question, Ok(named("web")), at(10));
-    }
-    assert_eq!((workloads.is_exported(older, at(10)), workloads.is_exported(newer, at(10))), (false, true));
-    assert_eq!(series(&mut workloads, at(10))[1], "container_restarts_total{container_id=/docker/web} 1");
-    assert_eq!(workloads.retired(at(69)), []);
-    workloads.resolve(&origin(7, NO_CGROUP, cgroups[1]), at(70));
-    assert_eq!(workloads.retired(at(70)), [older]);
-    assert_eq!(container_id(&workloads, newer), "/docker/web");
-}
-
-#[test]
-fn late_answers_about_an_older_container_do_not_take_the_name_back() {
-    let machine = Machine::v2();
-    let cgroups = [ID, OTHER].map(|id| machine.cgroup(&format!("docker/{id}")));
-    let mut workloads = machine.workloads();
-    let older = workloads.resolve(&origin(7, NO_CGROUP, cgroups[0]), at(10));
-    let newer = workloads.resolve(&origin(8, NO_CGROUP, cgroups[1]), at(11));
-    let questions = [workloads.next_inspection().unwrap(), workloads.next_inspection().unwrap()];
-    for question in questions.into_iter().rev() {
-        workloads.handle_inspected(question, Ok(named("web")), at(12));
-    }
-    assert_eq!((workloads.is_exported(older, at(12)), workloads.is_exported(newer, at(12))), (false, true));
-}
-
-#[test]
 fn a_later_first_process_is_a_restart() {
     let machine = Machine::v2();
     let cgroup = machine.cgroup(&format!("docker/{ID}"));
@@ -376,27 +347,6 @@ fn suspension_does_not_make_workloads_younger() {
 }
 
 #[test]
-fn mounts_outlive_the_process_that_showed_them() {
-    let machine = Machine::v2();
-    let cgroup = machine.cgroup(&format!("docker/{ID}"));
-    machine.write(&format!("cgroup/docker/{ID}/io.stat"), "8:0 rios=1\n");
-    machine.write("proc/diskstats", "8 0 sda 1\n");
-    machine.write("proc/7/mountinfo", "1 1 8:0 / /data rw - ext4 /dev/sda rw\n");
-    let mut workloads = machine.workloads();
-    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(100), 0);
-    let mut disks = |workloads: &mut Workloads, now| {
-        let lines = series(workloads, at(now));
-        lines.into_iter().filter(|line| line.contains("disk_reads_total")).collect::<Vec<_>>()
-    };
-    let expected = "container_resources_disk_reads_total\
-                    {container_id=/docker/b06f44ca4949,device=sda,mount_point=/data} 1";
-    assert_eq!(disks(&mut workloads, 103), [expected]);
-    workloads.observe_tasks(&[], at(104), 0);
-    workloads.resolve(&origin(0, NO_CGROUP, cgroup), at(150));
-    assert_eq!(disks(&mut workloads, 170), [expected]);
-}
-
-#[test]
 fn the_gone_are_retired_after_ten_minutes() {
     let machine = Machine::v2();
     let mut workloads = machine.workloads();
@@ -464,43 +414,6 @@ fn filters_and_age_hide_workloads() {
     assert!(!workloads.is_exported(all[0], at(129)));
     workloads.observe_tasks(&[task(origin(10, NO_CGROUP, NO_CGROUP), 95, 0)], at(101), 0);
     assert!(workloads.is_exported(all[0], at(125)), "the age is that of the oldest process");
-}
-
-#[test]
-fn resources_disks_and_published_ports_are_emitted() {
-    let machine = Machine::v2();
-    let cgroup = machine.cgroup(&format!("docker/{ID}"));
-    let file = |name: &str| format!("cgroup/docker/{ID}/{name}");
-    machine.write(&file("cpu.stat"), "usage_usec 1500000\n");
-    machine.write(&file("cpu.pressure"), "some total=2000000\nfull total=1000000\n");
-    machine.write(&file("io.stat"), "8:0 rbytes=512 wbytes=0 rios=1 wios=0\n9:9 rios=1\n");
-    machine.write("proc/diskstats", "8 0 sda 1\n8 1 sda1 1\n");
-    machine.write("proc/7/mountinfo", "1 1 8:1 / /data rw - ext4 /dev/sda1 rw\n");
-    machine.write("proc/1/net/fib_trie", "|-- 10.0.0.7\n/32 host LOCAL\n");
-    let mut workloads = machine.workloads();
-    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(10), 0);
-    let question = workloads.next_inspection().unwrap();
-    let port = |address: &str| PublishedPort { address: address.parse().unwrap(), port: 80 };
-    let metadata = ContainerMetadata { published: vec![port("0.0.0.0"), port("127.0.0.1")], ..named("web") };
-    workloads.handle_inspected(question, Ok(metadata), at(10));
-    let id = "container_id=/docker/web";
-    let disk = format!("{id},device=sda,mount_point=/data");
-    assert_eq!(
-        series(&mut workloads, at(10)),
-        [
-            format!("container_info{{{id},image=img:1}} 1"),
-            format!("container_net_tcp_listen_info{{{id},listen_addr=10.0.0.7:80,proxy=dockerd}} 1"),
-            format!("container_net_tcp_listen_info{{{id},listen_addr=127.0.0.1:80,proxy=dockerd}} 1"),
-            format!("container_resources_cpu_pressure_waiting_seconds_total{{{id},kind=some}} 2"),
-            format!("container_resources_cpu_pressure_waiting_seconds_total{{{id},kind=full}} 1"),
-            format!("container_resources_cpu_usage_seconds_total{{{id}}} 1.5"),
-            format!("container_resources_disk_read_bytes_total{{{disk}}} 512"),
-            format!("container_resources_disk_reads_total{{{disk}}} 1"),
-            format!("container_resources_disk_writes_total{{{disk}}} 0"),
-            format!("container_resources_disk_written_bytes_total{{{disk}}} 0"),
-            format!("container_restarts_total{{{id}}} 0"),
-        ]
-    );
 }
 
 #[test]
