@@ -54,7 +54,7 @@ fn run() -> Result<()> {
     if agent_is_up {
         check("existing_connection_is_a_baseline", || existing.check(&agent));
         tests::run_all(&agent);
-        report_status(&agent);
+        report_status();
         check("agent_stops_and_detaches", || agent.stop());
     }
     let log = std::fs::read_to_string(AGENT_LOG).unwrap_or_default();
@@ -153,7 +153,7 @@ impl Agent {
 }
 
 /// Says every probe's verdict and every program's verified instructions, as `/status` has them.
-fn report_status(_agent: &Agent) {
+fn report_status() {
     check("status_reports_every_probe", || {
         let answer = http::get(AGENT_ADDRESS, "/status", &[])?;
         let status: Value = serde_json::from_slice(&answer.body).context("parse /status")?;
