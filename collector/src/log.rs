@@ -29,7 +29,7 @@ mod reader;
 mod recovery;
 mod scan;
 #[cfg(test)]
-mod sim;
+pub(crate) mod sim;
 mod store;
 #[cfg(test)]
 mod store_tests;

@@ -11,13 +11,20 @@ const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(super) struct Backoff {
     attempts: u32,
+    longest: Duration,
     random: u64,
 }
 
 impl Backoff {
     /// `seed` only needs to differ between senders.
     pub fn new(seed: u64) -> Self {
-        Self { attempts: 0, random: seed }
+        Self { attempts: 0, longest: LONGEST, random: seed }
+    }
+
+    /// One that hardly pauses.
+    #[cfg(test)]
+    pub fn impatient() -> Self {
+        Self { longest: Duration::from_micros(100), ..Self::new(1) }
     }
 
     /// Begins anew after a success.
@@ -27,7 +34,7 @@ impl Backoff {
 
     /// The next pause: what the target asked for if it did, else between half and all of a time that doubles.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let full = FIRST.saturating_mul(1 << self.attempts.min(16)).min(LONGEST);
+        let full = FIRST.saturating_mul(1 << self.attempts.min(16)).min(self.longest);
         self.attempts = self.attempts.saturating_add(1);
         let half = full / 2;
         let jittered = half + half.mul_f64(self.fraction());

@@ -50,7 +50,7 @@ pub(super) struct Answer {
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoAnswer {
-    /// The request was never sent: own credentials cannot be read.
+    /// The request was never sent: own credentials cannot be read, or there was no connection to send it over.
     NotSent(String),
     /// The target may or may not have received it.
     Lost(String),
@@ -83,13 +83,20 @@ impl Client {
         if let Some(value) = credentials::authorization(&self.target).await.map_err(NoAnswer::NotSent)? {
             request = request.header(reqwest::header::AUTHORIZATION, value);
         }
-        let response = request.send().await.map_err(|error| NoAnswer::Lost(chain(&error.without_url())))?;
+        let response = request.send().await.map_err(no_answer)?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|value| parse_retry_after(value, SystemTime::now()));
         let message = if status < 300 { String::new() } else { message(response).await };
         Ok(Answer { status, retry_after, message })
     }
+}
+
+/// Without a connection, TLS included, nothing can have arrived; in any other case something may have.
+fn no_answer(error: reqwest::Error) -> NoAnswer {
+    let never_sent = error.is_connect() || error.is_builder();
+    let text = chain(&error.without_url());
+    if never_sent { NoAnswer::NotSent(text) } else { NoAnswer::Lost(text) }
 }
 
 async fn message(mut response: reqwest::Response) -> String {

@@ -17,8 +17,8 @@ use crate::log::{Consumer, Position};
 use crate::pipeline::TargetStats;
 use crate::wire::remote_write::WriteRequest;
 
-/// Attempts to read from the disk before the rest of a segment is given up.
-const READ_ATTEMPTS: u32 = 10;
+/// Attempts to open a segment whose file is gone before it is given up.
+const OPEN_ATTEMPTS: u32 = 10;
 /// Shortest time between two lines about refused samples of a target.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -118,10 +118,11 @@ impl Forwarder {
         self.commit(consumer, delivered, delivered).await;
     }
 
-    /// Reads a batch on a blocking thread. `None`: the stop was asked for while the disk failed.
+    /// Reads a batch on a blocking thread. `None`: the stop was asked for while the disk failed. A disk that fails is
+    /// asked again and again, as what it holds may be intact; retention bounds how long.
     async fn read(&mut self, consumer: Consumer) -> (Consumer, Option<crate::log::Batch>) {
         let mut consumer = consumer;
-        let mut attempts = 0;
+        let (mut failed, mut missing) = (false, 0);
         loop {
             let result;
             (consumer, result) =
@@ -130,12 +131,16 @@ impl Forwarder {
                 Ok(batch) => return (consumer, Some(batch)),
                 Err(error) => error,
             };
-            attempts += 1;
             self.stats.note_failure(&format!("cannot read the log: {error}"), false);
-            if attempts == READ_ATTEMPTS {
-                tracing::error!(%error, "cannot read the log, the rest of a segment is skipped");
+            let target_name = self.client.target().identity();
+            if !std::mem::replace(&mut failed, true) {
+                tracing::error!(target_name, %error, "cannot read the log, trying again");
+            }
+            missing = if error.kind() == io::ErrorKind::NotFound { missing + 1 } else { 0 };
+            if missing == OPEN_ATTEMPTS {
+                tracing::error!(target_name, "a segment of the log is gone, skipped");
                 consumer.skip_segment();
-                attempts = 0;
+                missing = 0;
             }
             let pause = self.backoff.next(None);
             if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
@@ -300,4 +305,34 @@ async fn blocking<T: Send + 'static>(
         (consumer, result)
     });
     done.await.expect("reading and writing the log does not panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::sim::SimDisk;
+    use crate::log::{Kind, Log, LogOptions, Pending};
+
+    fn forwarder() -> Forwarder {
+        let client = Client::new("http://127.0.0.1:1/w".parse().unwrap(), "test").unwrap();
+        let stats = Arc::new(SharedStats::new(String::new()));
+        Forwarder { backoff: Backoff::impatient(), ..Forwarder::new(client, stats, CancellationToken::new()) }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fails_for_long_costs_nothing() {
+        let disk = SimDisk::default();
+        let options = LogOptions::new("/d", 1 << 20, Duration::from_secs(3600));
+        let log = Log::open(Arc::new(disk.clone()), options).unwrap();
+        let consumer = log.consumer("t").unwrap();
+        let pending =
+            Pending { kind: Kind::RemoteWrite1, payload: vec![0; 10].into(), samples: 1, timestamp_ms: 0 };
+        log.append(pending).await.unwrap();
+        disk.fail_reads(50);
+        let mut forwarder = forwarder();
+        let (_consumer, batch) = forwarder.read(consumer).await;
+        assert_eq!(batch.map(|batch| batch.records.len()), Some(1));
+        assert!(forwarder.stats.get().last_error.unwrap().starts_with("cannot read the log: "));
+        log.close().await;
+    }
 }

@@ -38,8 +38,7 @@ pub(super) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration
 /// Under which reason a refused sample is counted. `resent`: it may have arrived before. Targets do not agree on a
 /// status for samples that they have already, so their words must help here.
 pub(super) fn drop_reason(status: u16, message: &str, resent: bool) -> &'static str {
-    const KNOWN_ALREADY: [&str; 6] =
-        ["out of order", "out-of-order", "duplicate", "out of bounds", "too old", "too-old"];
+    const KNOWN_ALREADY: [&str; 3] = ["out of order", "out-of-order", "duplicate"];
     let message = message.to_ascii_lowercase();
     let known_already = status == 409 || KNOWN_ALREADY.iter().any(|words| message.contains(words));
     match status {
@@ -91,6 +90,8 @@ mod tests {
         assert_eq!(drop_reason(409, "", true), "duplicate_after_resend");
         assert_eq!(drop_reason(400, "out of order sample", false), "refused_400");
         assert_eq!(drop_reason(400, "label name invalid", true), "refused_400");
+        assert_eq!(drop_reason(400, "sample out of bounds", true), "refused_400");
+        assert_eq!(drop_reason(400, "sample too old", true), "refused_400");
         assert_eq!(drop_reason(413, "", false), "refused_413");
     }
 }

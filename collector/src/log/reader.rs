@@ -134,7 +134,7 @@ impl Consumer {
         }
     }
 
-    /// Gives up the rest of the segment being read, after its reading failed again and again.
+    /// Gives up the rest of the segment being read, whose file is gone.
     pub fn skip_segment(&mut self) {
         if let Some(plan) = self.plan() {
             let lost = plan.segment_end.sample.saturating_sub(plan.from.sample);
@@ -146,7 +146,9 @@ impl Consumer {
     /// Notes durably that everything before `end` is about to be sent, and that everything before
     /// `delivered` is done.
     pub fn commit(&mut self, delivered: Position, attempted: Position) -> io::Result<()> {
-        let state = CursorState { delivered, attempted: attempted.max(delivered) };
+        // What an earlier life may have sent stays in doubt until it is delivered.
+        let attempted = attempted.max(delivered).max(self.resent_until);
+        let state = CursorState { delivered, attempted };
         if state == self.state {
             return Ok(());
         }

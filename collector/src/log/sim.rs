@@ -23,6 +23,7 @@ struct State {
     failing_writes: u32,
     failing_syncs: u32,
     failing_truncates: u32,
+    failing_reads: u32,
     /// Grows at each crash: handles of a former life do nothing.
     life: u32,
     /// Successful `fdatasync` calls.
@@ -68,6 +69,16 @@ impl SimDisk {
     /// Lets the next `count` truncations fail.
     pub fn fail_truncates(&self, count: u32) {
         self.0.lock().unwrap().failing_truncates = count;
+    }
+
+    /// Lets the next `count` reads fail with `EIO`; nothing is lost.
+    pub fn fail_reads(&self, count: u32) {
+        self.0.lock().unwrap().failing_reads = count;
+    }
+
+    /// Lets every call wait until what is returned is dropped.
+    pub fn block(&self) -> impl Drop + '_ {
+        self.0.lock().unwrap()
     }
 
     /// Successful `fdatasync` calls so far.
@@ -262,7 +273,11 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.disk.0.lock().unwrap();
+        let mut state = self.disk.0.lock().unwrap();
+        if state.failing_reads > 0 {
+            state.failing_reads -= 1;
+            return Err(eio());
+        }
         let live = &state.inodes[self.inode].live;
         let from = live.len().min(offset as usize);
         let count = buffer.len().min(live.len() - from);

@@ -287,6 +287,23 @@ fn what_was_about_to_be_sent_is_remembered_over_a_crash() {
 }
 
 #[test]
+fn what_an_earlier_life_may_have_sent_is_remembered_over_a_second_restart() {
+    let mut fixture = Fixture::new();
+    let mut consumer = fixture.consumer("a");
+    (1..=4).for_each(|id| fixture.append(id));
+    let first = consumer.read(1, 1).unwrap().end;
+    let third = consumer.read(1, 4).unwrap().end;
+    consumer.commit(Position::default(), third).unwrap();
+    let fixture = Fixture::open(fixture.disk, options());
+    let mut consumer = fixture.consumer("a");
+    // The second life delivers one record, is sure that it sent no other, and ends.
+    consumer.commit(first, first).unwrap();
+    let fixture = Fixture::open(fixture.disk, options());
+    let consumer = fixture.consumer("a");
+    assert_eq!((consumer.delivered(), consumer.resent_until()), (first, third));
+}
+
+#[test]
 fn a_new_consumer_has_sent_nothing_and_a_damaged_cursor_may_have_sent_all() {
     let mut fixture = Fixture::new();
     (1..=4).for_each(|id| fixture.append(id));

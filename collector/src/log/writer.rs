@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::LogOptions;
 use super::disk::Disk;
@@ -47,8 +47,15 @@ impl Pending {
     }
 }
 
+/// Whoever waits for an append, with the room its payload takes. The room is not the waiting future's: the payload
+/// stays in the channel when the future is dropped.
+struct Waiting {
+    reply: oneshot::Sender<Result<(), CommitError>>,
+    _room: OwnedSemaphorePermit,
+}
+
 enum Message {
-    Append(Pending, oneshot::Sender<Result<(), CommitError>>),
+    Append(Pending, Waiting),
     Tick(i64),
     Stop,
 }
@@ -60,7 +67,7 @@ pub struct Log {
     options: LogOptions,
     shared: Arc<Shared>,
     sender: mpsc::Sender<Message>,
-    waiting: Semaphore,
+    waiting: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -69,9 +76,11 @@ impl Log {
     pub fn open(disk: Arc<dyn Disk>, options: LogOptions) -> io::Result<Self> {
         let (shared, store) = recovery::open(disk.clone(), options.clone())?;
         let (sender, receiver) = mpsc::channel(WAITING_APPENDS);
-        let thread =
-            std::thread::Builder::new().name("sonde-log".into()).spawn(move || run(store, receiver))?;
-        let waiting = Semaphore::new(WAITING_BYTES as usize);
+        let group_bytes = GROUP_BYTES.min(options.segment_bytes);
+        let thread = std::thread::Builder::new()
+            .name("sonde-log".into())
+            .spawn(move || run(store, receiver, group_bytes))?;
+        let waiting = Arc::new(Semaphore::new(WAITING_BYTES as usize));
         Ok(Self { disk, options, shared, sender, waiting, thread: Mutex::new(Some(thread)) })
     }
 
@@ -83,9 +92,10 @@ impl Log {
             return Err(AppendError::TooLarge { bytes, allowed });
         }
         let weight = u32::try_from(bytes).unwrap_or(WAITING_BYTES).clamp(1, WAITING_BYTES);
-        let _room = self.waiting.acquire_many(weight).await.map_err(|_| AppendError::Closed)?;
+        let room = self.waiting.clone().acquire_many_owned(weight).await.map_err(|_| AppendError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        self.sender.send(Message::Append(pending, reply)).await.map_err(|_| AppendError::Closed)?;
+        let message = Message::Append(pending, Waiting { reply, _room: room });
+        self.sender.send(message).await.map_err(|_| AppendError::Closed)?;
         match answer.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if error.disk_full => {
@@ -168,40 +178,58 @@ pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
-fn run(mut store: Store, mut receiver: mpsc::Receiver<Message>) {
+/// What is written at once.
+#[derive(Default)]
+struct Gathered {
+    group: Vec<Pending>,
+    waiting: Vec<Waiting>,
+    bytes: u64,
+}
+
+impl Gathered {
+    fn push(&mut self, pending: Pending, waiting: Waiting) {
+        self.bytes += pending.stored_len();
+        self.group.push(pending);
+        self.waiting.push(waiting);
+    }
+
+    /// Writes the group and tells everyone who waits.
+    fn commit(self, store: &mut Store, failing: &mut bool) {
+        let Some(now) = self.group.last().map(|pending| pending.timestamp_ms) else { return };
+        let result = store.commit(&self.group, now);
+        report(&result, failing);
+        // The payloads go before the room that they were given.
+        drop(self.group);
+        for waiting in self.waiting {
+            // Nobody waits any more: the record is in the log all the same.
+            let _ = waiting.reply.send(result.clone());
+        }
+    }
+}
+
+fn run(mut store: Store, mut receiver: mpsc::Receiver<Message>, group_bytes: u64) {
     let mut failing = false;
-    while let Some(first) = receiver.blocking_recv() {
-        let mut group = Vec::new();
-        let mut replies = Vec::new();
-        let (mut bytes, mut next, mut stop) = (0, Some(first), false);
+    let mut next = receiver.blocking_recv();
+    while next.is_some() {
+        let mut gathered = Gathered::default();
         while let Some(message) = next.take() {
             match message {
-                Message::Append(pending, reply) => {
-                    bytes += pending.stored_len();
-                    group.push(pending);
-                    replies.push(reply);
+                Message::Append(pending, waiting) => {
+                    // A single append may be larger than the bound, a group may not.
+                    if !gathered.group.is_empty() && gathered.bytes + pending.stored_len() > group_bytes {
+                        next = Some(Message::Append(pending, waiting));
+                        break;
+                    }
+                    gathered.push(pending, waiting);
                 }
                 Message::Tick(now) => store.maintain(now),
-                Message::Stop => {
-                    stop = true;
-                    receiver.close();
-                }
+                // What was sent before is still received.
+                Message::Stop => receiver.close(),
             }
-            if bytes < GROUP_BYTES {
-                next = receiver.try_recv().ok();
-            }
+            next = receiver.try_recv().ok();
         }
-        if let Some(now) = group.last().map(|pending| pending.timestamp_ms) {
-            let result = store.commit(&group, now);
-            report(&result, &mut failing);
-            for reply in replies {
-                // Nobody waits any more: the record is in the log all the same.
-                let _ = reply.send(result.clone());
-            }
-        }
-        if stop && receiver.is_empty() {
-            return;
-        }
+        gathered.commit(&mut store, &mut failing);
+        next = next.or_else(|| receiver.blocking_recv());
     }
 }
 
@@ -213,4 +241,93 @@ fn report(result: &Result<(), CommitError>, failing: &mut bool) {
         _ => {}
     }
     *failing = result.is_err();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::Poll;
+
+    use super::*;
+    use crate::log::sim::SimDisk;
+
+    static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+
+    /// A payload that tells how many bytes of its kind are alive.
+    struct Counted(Arc<AtomicU64>);
+
+    impl Counted {
+        fn payload(alive: &Arc<AtomicU64>) -> Bytes {
+            alive.fetch_add(ZEROS.len() as u64, Ordering::SeqCst);
+            Bytes::from_owner(Self(alive.clone()))
+        }
+    }
+
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            &ZEROS
+        }
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(ZEROS.len() as u64, Ordering::SeqCst);
+        }
+    }
+
+    fn pending(payload: Bytes) -> Pending {
+        Pending { kind: Kind::RemoteWrite1, payload, samples: 1, timestamp_ms: now_ms() }
+    }
+
+    async fn poll_once(future: impl Future) {
+        let mut future = std::pin::pin!(tokio::task::unconstrained(future));
+        std::future::poll_fn(|context| {
+            let _ = future.as_mut().poll(context);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn appends_that_nobody_waits_for_keep_their_room_until_they_are_written() {
+        let disk = SimDisk::default();
+        let options = LogOptions::new("/d", 10 << 30, Duration::from_secs(3600));
+        let log = Log::open(Arc::new(disk.clone()), options).unwrap();
+        let alive = Arc::new(AtomicU64::new(0));
+        let blocked = disk.block();
+        for _ in 0..200 {
+            poll_once(log.append(pending(Counted::payload(&alive)))).await;
+        }
+        assert_eq!(alive.load(Ordering::SeqCst), u64::from(WAITING_BYTES));
+        drop(blocked);
+        log.append(pending(Bytes::from_static(b"x"))).await.unwrap();
+        assert_eq!(log.stats(now_ms()).appended_records, 65);
+        log.close().await;
+        assert_eq!(alive.load(Ordering::SeqCst), 0);
+        assert_eq!(log.waiting.available_permits(), WAITING_BYTES as usize);
+    }
+
+    #[tokio::test]
+    async fn a_group_is_no_larger_than_a_segment() {
+        let disk = SimDisk::default();
+        let options = LogOptions {
+            segment_bytes: 1000,
+            max_record_bytes: 2000,
+            ..LogOptions::new("/d", 1 << 20, Duration::from_secs(3600))
+        };
+        let log = Log::open(Arc::new(disk.clone()), options).unwrap();
+        let blocked = disk.block();
+        for _ in 0..30 {
+            poll_once(log.append(pending(Bytes::from_static(&[0; 100])))).await;
+        }
+        drop(blocked);
+        log.append(pending(Bytes::from_static(&[0; 2000]))).await.unwrap();
+        log.close().await;
+        assert_eq!(log.stats(now_ms()).appended_records, 31);
+        let mut sizes: Vec<u64> = disk.files().into_iter().map(|(_, size)| size).collect();
+        sizes.sort();
+        assert_eq!(sizes.pop(), Some(52 + 44 + 2000));
+        assert!(sizes.len() >= 5 && sizes.iter().all(|size| *size <= 52 + 1000), "{sizes:?}");
+    }
 }

@@ -168,6 +168,22 @@ async fn what_was_stored_before_an_error_counts_as_duplicate_not_as_loss() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_sent_is_no_duplicate_when_it_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let standin = Standin::start(|_, _| Reply::taken()).await;
+    let url = standin.url.clone();
+    drop(standin);
+    let pipeline = open(dir.path(), vec![target(&url)]).await;
+    append(&pipeline, 0, 1).await;
+    until("a retry", async || stats(&pipeline).retries > 0).await;
+    let address = url.trim_start_matches("http://").trim_end_matches("/write").parse().unwrap();
+    let config = sonde_collector::http::ListenConfig::new(address);
+    let _standin = Standin::start_on(config, "http", |_, _| Reply::refused(400, "out of order sample")).await;
+    drained(&pipeline).await;
+    assert_eq!(stats(&pipeline).dropped_samples, [("refused_400".to_string(), 1)].into());
+}
+
+#[tokio::test]
 async fn a_stop_in_the_middle_sends_the_rest_later_and_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
     let standin =
