@@ -63,6 +63,7 @@ const SECOND: u64 = 1_000_000_000;
 const SCAN_INTERVAL: u64 = SECOND;
 /// Where ids never show below the mounts, as inside a cgroup namespace, walking costs next to nothing.
 const MAX_SCAN_INTERVAL: u64 = 64 * SECOND;
+const REFRESH: u64 = 600 * SECOND;
 const KEEP_REMOVED: u64 = 60 * SECOND;
 /// Cgroups that may be known at once. A node of Kubernetes has below 2,000; at about 200 bytes each this is 13 MB.
 const MAX_CGROUPS: usize = 65_536;
@@ -145,6 +146,13 @@ impl CgroupTree {
     pub fn forget_removed(&mut self, now: BootNanos) {
         self.cgroups
             .retain(|_, cgroup| cgroup.removed.is_none_or(|at| now.0.saturating_sub(at.0) < KEEP_REMOVED));
+    }
+
+    /// Walks the mounts if nobody did for ten minutes: where no event tells of a removal, only a walk does.
+    pub fn refresh(&mut self, now: BootNanos) {
+        if self.scanned.is_none_or(|at| now.0.saturating_sub(at.0) >= REFRESH) {
+            self.scan(now);
+        }
     }
 
     /// Walks the mounts: takes in what is new and marks what is gone.

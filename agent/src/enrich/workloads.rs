@@ -106,6 +106,8 @@ pub struct Workloads {
     /// Executables by process; the name tells when a process has become another one.
     executables: HashMap<HostPid, (Box<str>, WorkloadIx)>,
     host_addresses: emit::HostAddresses,
+    /// Whether anything tells of cgroups that are made and removed.
+    has_cgroup_events: bool,
     /// The latest time anyone told.
     now: BootNanos,
     stats: Stats,
@@ -136,6 +138,7 @@ impl Workloads {
             by_cgroups: HashMap::new(),
             executables: HashMap::new(),
             host_addresses: emit::HostAddresses::default(),
+            has_cgroup_events: false,
             now: BootNanos(0),
             stats: Stats::default(),
             mounts,
@@ -200,11 +203,13 @@ impl Workloads {
     /// A cgroup was made; `path` is relative to the root of its hierarchy. Of the v1 hierarchies only that of the memory
     /// controller is meant: each numbers its cgroups for itself.
     pub fn handle_cgroup_created(&mut self, hierarchy: Hierarchy, id: CgroupId, path: &str) {
+        self.has_cgroup_events = true;
         self.tree.insert(hierarchy, id, path);
     }
 
     /// A cgroup was removed.
     pub fn handle_cgroup_removed(&mut self, hierarchy: Hierarchy, id: CgroupId) {
+        self.has_cgroup_events = true;
         self.tree.remove(hierarchy, id, self.now);
     }
 
@@ -277,6 +282,9 @@ impl Workloads {
     /// longest. Tables drop their rows.
     pub fn retired(&mut self, now: BootNanos) -> Vec<WorkloadIx> {
         self.now = self.now.max(now);
+        if !self.has_cgroup_events {
+            self.tree.refresh(self.now);
+        }
         self.tree.forget_removed(self.now);
         let retired = self.table.retire(self.now, &mut self.stats.evicted);
         for ix in &retired {

@@ -335,6 +335,24 @@ fn restarts_of_a_service_leave_nothing_behind() {
 }
 
 #[test]
+fn without_events_a_walk_finds_what_was_removed() {
+    let machine = Machine::v2();
+    let cgroup = machine.cgroup("system.slice/a.service");
+    let mut workloads = machine.workloads();
+    let resolve = |workloads: &mut Workloads, now| workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(now));
+    resolve(&mut workloads, 10);
+    fs::remove_dir(machine.root.path().join("cgroup/system.slice/a.service")).unwrap();
+    assert_eq!(workloads.retired(at(600)), []);
+    assert_eq!(workloads.by_cgroups.len(), 1);
+    assert_eq!(workloads.retired(at(609)), []);
+    resolve(&mut workloads, 609);
+    assert_eq!(workloads.retired(at(610)), []);
+    assert_eq!(workloads.by_cgroups.len(), 1, "late events still find it");
+    assert_eq!(workloads.retired(at(670)), []);
+    assert_eq!((workloads.by_cgroups.len(), workloads.stats().tree.scans), (0, 2));
+}
+
+#[test]
 fn suspension_does_not_make_workloads_younger() {
     let machine = Machine::v2();
     machine.process(10, "/bin/a");
