@@ -13,6 +13,7 @@ use crate::{http, paths};
 
 const START_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
+const FRESH_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running agent; it is stopped with this value.
@@ -56,6 +57,21 @@ impl Agent {
         let answer = http::get(self.address, "/metrics")?;
         ensure!(answer.status == 200, "/metrics answered {}", answer.status);
         Ok(exposition::parse(&String::from_utf8_lossy(&answer.body)))
+    }
+
+    /// A scrape that shows a snapshot taken after `previous`: scrapes within a second of each other share one.
+    pub fn scrape_after(&self, previous: &[Sample]) -> Result<Vec<Sample>> {
+        let snapshots =
+            |samples: &[Sample]| exposition::sum(samples, "sonde_agent_snapshot_duration_seconds_count");
+        let deadline = Instant::now() + FRESH_WITHIN;
+        while Instant::now() < deadline {
+            let samples = self.scrape()?;
+            if snapshots(&samples) > snapshots(previous) {
+                return Ok(samples);
+            }
+            thread::sleep(POLL);
+        }
+        bail!("the agent took no new snapshot within {FRESH_WITHIN:?}")
     }
 
     /// Stops the agent and waits until its programs are detached.

@@ -22,7 +22,8 @@ pub fn measure(effort: Effort) -> Result<Vec<Figure>> {
         load::connect_close(ROUND + scrape, effort.cycles / SCRAPES)?;
         agent.scrape()?;
     }
-    let after = agent.scrape()?;
+    let during = agent.scrape()?;
+    let after = agent.scrape_after(&during)?;
     agent.stop()?;
     let runs = growth(&before, &after, "sonde_agent_program_runs_total");
     let seconds = growth(&before, &after, "sonde_agent_program_run_seconds_total");
