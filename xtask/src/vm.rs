@@ -9,6 +9,7 @@ mod cpio;
 mod debian;
 mod initramfs;
 mod kernels;
+mod native;
 mod qemu;
 mod report;
 
@@ -80,6 +81,12 @@ pub fn run_matrix(arguments: &Arguments) -> Result<Results> {
             Ok(run) => runs.push(run),
             // One that cannot be fetched must not hide how the others fare.
             Err(error) => unbooted.absorb(Results::of_one(&name, Err(error))),
+        }
+    }
+    if arguments.kernels.is_empty() && arguments.init.is_none() && rustix::process::geteuid().is_root() {
+        match native::run() {
+            Ok(run) => runs.push(run),
+            Err(error) => unbooted.absorb(Results::of_one("this machine's kernel", Err(error))),
         }
     }
     let mut results = totals(&runs);
