@@ -67,6 +67,10 @@ fn take(ebpf: &mut Ebpf, context: &Context, choice: &Choice) -> Result<(), Refus
             programs.iter().try_for_each(|(program, hook)| btf_tracepoint(ebpf, context, program, hook))
         }
         Choice::Tracepoint(program, category, name) => {
+            if context.btf.is_ok() {
+                // Its table of connections is another one than the iterator's, which works here: the passes alone count.
+                return Err(Refusal::Unsupported("only used where type information is missing".to_owned()));
+            }
             context.tracefs.clone().map_err(Refusal::Unsupported)?;
             let program = find::<TracePoint>(ebpf, program)?;
             program.load().map_err(|error| refusal(&error))?;
