@@ -81,11 +81,19 @@ impl Group {
 }
 
 impl Body {
-    /// The bytes to post and the samples in them.
-    pub fn encode(&self) -> (Bytes, u64) {
+    /// The bytes to post.
+    pub fn encode(&self) -> Bytes {
         match self {
-            Self::Stored { payload, samples } => (payload.clone(), *samples),
-            Self::Decoded(request) => (request.to_snappy().into(), request.sample_count()),
+            Self::Stored { payload, .. } => payload.clone(),
+            Self::Decoded(request) => request.to_snappy().into(),
+        }
+    }
+
+    /// The samples in it.
+    pub fn sample_count(&self) -> u64 {
+        match self {
+            Self::Stored { samples, .. } => *samples,
+            Self::Decoded(request) => request.sample_count(),
         }
     }
 
@@ -168,7 +176,7 @@ mod tests {
     #[test]
     fn a_large_record_is_cut() {
         let (bodies, _) = Group { records: vec![record(0, 25_000)], resent: false }.bodies();
-        let counts: Vec<u64> = bodies.iter().map(|body| body.encode().1).collect();
+        let counts: Vec<u64> = bodies.iter().map(Body::sample_count).collect();
         assert_eq!(counts, [10_000, 10_000, 5_000]);
     }
 
@@ -178,6 +186,6 @@ mod tests {
         let (bodies, undecodable) =
             Group { records: vec![record(0, 1), foreign, record(2, 2)], resent: false }.bodies();
         assert_eq!(undecodable, 7);
-        assert_eq!(bodies.iter().map(|body| body.encode().1).sum::<u64>(), 3);
+        assert_eq!(bodies.iter().map(Body::sample_count).sum::<u64>(), 3);
     }
 }

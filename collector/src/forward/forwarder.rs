@@ -191,7 +191,7 @@ impl Forwarder {
         message: &str,
         resent: bool,
     ) -> Option<(WriteRequest, WriteRequest)> {
-        let samples = body.encode().1;
+        let samples = body.sample_count();
         match body.decode().map(split) {
             Ok(Ok(halves)) => return Some(halves),
             Ok(Err(_single)) => {
@@ -205,7 +205,7 @@ impl Forwarder {
 
     /// Posts one body until it is taken or refused. `resent` becomes true once it may have arrived unnoticed.
     async fn post(&mut self, body: &Body, resent: &mut bool) -> Result<Judged, Stopped> {
-        let (bytes, samples) = body.encode();
+        let (bytes, samples) = (body.encode(), body.sample_count());
         let mut ambiguous = false;
         loop {
             if self.stop.is_cancelled() {

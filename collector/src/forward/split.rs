@@ -1,10 +1,58 @@
 //! Cutting a request in halves, to find what in it is refused.
+//!
+//! It is cut by time first: samples of one age share their fate more often than those of one series.
 
 use crate::wire::remote_write::{TimeSeries, WriteRequest};
 
 /// Two requests that together are the given one, the first to be sent first; or the request itself when it holds a
 /// single sample, histogram, exemplar or metadata entry.
-pub(super) fn split(mut request: WriteRequest) -> Result<(WriteRequest, WriteRequest), WriteRequest> {
+pub(super) fn split(request: WriteRequest) -> Result<(WriteRequest, WriteRequest), WriteRequest> {
+    let cut = if request.metadata.is_empty() { middle_time(&request) } else { None };
+    match cut {
+        Some(cut) => Ok(split_at_time(request, cut)),
+        None => split_entries(request),
+    }
+}
+
+/// The median of all times if something is earlier, else the next later one; `None` when all is of one time.
+fn middle_time(request: &WriteRequest) -> Option<i64> {
+    let samples = request.timeseries.iter().flat_map(|series| &series.samples).map(|s| s.timestamp);
+    let histograms = request.timeseries.iter().flat_map(|series| &series.histograms).map(|h| h.timestamp);
+    let mut times: Vec<i64> = samples.chain(histograms).collect();
+    times.sort_unstable();
+    let median = *times.get(times.len() / 2)?;
+    if median > times[0] { Some(median) } else { times.into_iter().find(|time| *time > median) }
+}
+
+/// What is earlier than `cut`, and the rest. An exemplar stays behind the samples of its series.
+fn split_at_time(request: WriteRequest, cut: i64) -> (WriteRequest, WriteRequest) {
+    let (mut first, mut second) = (WriteRequest::default(), WriteRequest::default());
+    for series in request.timeseries {
+        let (early, late): (Vec<_>, Vec<_>) = series.samples.into_iter().partition(|s| s.timestamp < cut);
+        let (early_histograms, late_histograms): (Vec<_>, Vec<_>) =
+            series.histograms.into_iter().partition(|h| h.timestamp < cut);
+        let mut before =
+            TimeSeries { samples: early, histograms: early_histograms, ..TimeSeries::default() };
+        let mut after = TimeSeries { samples: late, histograms: late_histograms, ..TimeSeries::default() };
+        let ends_early = after.samples.is_empty() && after.histograms.is_empty() && !is_empty(&before);
+        (if ends_early { &mut before } else { &mut after }).exemplars = series.exemplars;
+        if !is_empty(&before) {
+            before.labels.clone_from(&series.labels);
+            first.timeseries.push(before);
+        }
+        if !is_empty(&after) {
+            after.labels = series.labels;
+            second.timeseries.push(after);
+        }
+    }
+    (first, second)
+}
+
+fn is_empty(series: &TimeSeries) -> bool {
+    series.samples.is_empty() && series.histograms.is_empty() && series.exemplars.is_empty()
+}
+
+fn split_entries(mut request: WriteRequest) -> Result<(WriteRequest, WriteRequest), WriteRequest> {
     let entries = request.timeseries.len() + request.metadata.len();
     if entries > 1 {
         // Metadata is refused for reasons of its own, so it is parted from samples first.
@@ -94,12 +142,16 @@ mod tests {
                     samples.extend(series.samples.iter().map(|s| (series.labels[0].value.clone(), s.timestamp)));
                 }
             }
-            let expected: Vec<(String, i64)> = request.timeseries.iter()
+            // By time first, then in the order of the request.
+            let mut expected: Vec<(String, i64)> = request.timeseries.iter()
                 .flat_map(|series| series.samples.iter().map(|s| (series.labels[0].value.clone(), s.timestamp)))
                 .collect();
+            expected.sort_by_key(|(_, time)| *time);
             prop_assert_eq!(samples, expected);
             prop_assert_eq!(pieces.iter().map(WriteRequest::sample_count).sum::<u64>(), request.sample_count());
             prop_assert_eq!(pieces.iter().map(|piece| piece.metadata.len()).sum::<usize>(), metadata);
+            let exemplars = |request: &WriteRequest| request.timeseries.iter().map(|s| s.exemplars.len()).sum::<usize>();
+            prop_assert_eq!(pieces.iter().map(exemplars).sum::<usize>(), exemplars(&request));
         }
     }
 }

@@ -141,6 +141,30 @@ async fn a_request_too_large_for_the_target_is_cut_until_it_fits() {
 }
 
 #[tokio::test]
+async fn a_target_that_refuses_what_is_old_is_asked_little_about_the_rest() {
+    const SERIES: usize = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let standin = Standin::start(|arrived, _| {
+        let too_old = arrived.iter().any(|(_, time, _)| *time < 2);
+        if too_old { Reply::refused(400, "too old sample") } else { Reply::taken() }
+    })
+    .await;
+    let pipeline = open(dir.path(), vec![target(&standin.url)]).await;
+    let long = |id: usize| {
+        let mut long = series(&format!("s{id}"), 0, 0.0);
+        long.samples = (0..32).flat_map(|time| series("", time, 0.0).samples).collect();
+        long
+    };
+    pipeline.append(request((0..SERIES).map(long).collect())).await.unwrap();
+    drained(&pipeline).await;
+    assert_eq!(standin.kept().len(), 30 * SERIES);
+    assert_eq!(stats(&pipeline).dropped_samples, [("refused_400".to_string(), 2 * SERIES as u64)].into());
+    // Four cuts by time find the border, each with two requests; then one request per node of the refused halves' tree.
+    let requests = standin.requests().len();
+    assert_eq!(requests, 1 + 4 * 2 + 2 * (2 * SERIES - 1), "one cut by series more is {SERIES} requests more");
+}
+
+#[tokio::test]
 async fn what_was_stored_before_an_error_counts_as_duplicate_not_as_loss() {
     let dir = tempfile::tempdir().unwrap();
     let mut newest = -1;
