@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use clap::ArgMatches;
-use sonde_collector::config::{Problems, RemoteWriteTarget};
+use sonde_collector::config::{ConfigText, Problems, RemoteWriteTarget};
 
 use super::command_line;
 use super::settings::{CONFIG, SETTINGS, Setting};
@@ -73,24 +73,21 @@ impl Sources {
                 return problems.push(&file.path, format!("cannot read {}: {error}", file.text), "");
             }
         };
-        match text.parse::<toml::Table>() {
-            Ok(table) => table.into_iter().for_each(|(key, value)| self.take(&key, value, problems)),
-            // The error's own text quotes the line, which may hold a secret.
-            Err(error) => {
-                let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-                problems.push(&file.path, format!("{} line {line}: {}", file.text, error.message()), "");
-            }
+        let content = ConfigText::new(&text);
+        match content.table() {
+            Ok(table) => table.into_iter().for_each(|(key, value)| self.take(content, &key, value, problems)),
+            Err(message) => problems.push(&file.path, format!("{} {message}", file.text), ""),
         }
     }
 
-    fn take(&mut self, key: &str, value: toml::Value, problems: &mut Problems) {
+    fn take(&mut self, file: ConfigText<'_>, key: &str, value: toml::Value, problems: &mut Problems) {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.key() == key) else {
             let known: Vec<String> = SETTINGS.iter().map(Setting::key).collect();
             return problems.push(key, "no such setting", known.join(", "));
         };
         match value {
             toml::Value::Array(values) if setting.name == "remote-write" => {
-                self.take_targets(values, problems)
+                self.take_targets(file, values, problems)
             }
             toml::Value::Table(switches) if setting.name == "probe" => {
                 for (probe, switch) in switches {
@@ -123,15 +120,15 @@ impl Sources {
         }
     }
 
-    fn take_targets(&mut self, values: Vec<toml::Value>, problems: &mut Problems) {
+    fn take_targets(&mut self, file: ConfigText<'_>, values: Vec<toml::Value>, problems: &mut Problems) {
         for (index, value) in values.into_iter().enumerate() {
             let target = match value {
                 toml::Value::String(url) => Ok(url.parse().unwrap_or_else(|never| match never {})),
-                table => table.try_into::<RemoteWriteTarget>(),
+                table => file.read("remote_write", Some(index), table),
             };
             match target {
                 Ok(target) => self.targets.push(target),
-                Err(error) => problems.push(format!("remote_write[{index}]"), error.message(), ""),
+                Err(problem) => problems.add(problem),
             }
         }
     }

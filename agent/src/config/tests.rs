@@ -199,7 +199,7 @@ fn all_problems_are_reported_together() {
     let starts = [
         "lisen: no such setting (allowed: listen, ",
         "log_level: is a boolean (allowed: error, ",
-        "remote_write[0]: unknown field `user`",
+        "remote_write[0].user: line 7: unknown field `user`",
         "--listen: `nowhere` is not an address with a port (allowed: IP:PORT)",
         "SONDE_LISTEN_TLS_KEY: cannot read /nonexistent/key: No such file",
         "listen-tls-cert: missing beside",
@@ -224,6 +224,15 @@ fn a_file_that_cannot_be_read_is_one_problem_that_shows_no_line_of_it() {
         problems[0].starts_with("--config: cannot read /nonexistent/sonde.toml: No such file"),
         "{problems:?}"
     );
+    let target = "listen = '127.0.0.1:1'\n[[remote_write]]\nurl = 'http://h/w'\n";
+    for (wrong, expected) in [
+        ("basic_auth = 'u:hunter2'", "remote_write[0].basic_auth: line 4: expected a table"),
+        ("headers = { key = 4711 }", "remote_write[0].headers.key: line 4: expected a string"),
+    ] {
+        assert_eq!(given(&[]).file(&format!("{target}{wrong}")).problems(), [expected]);
+    }
+    let problems = given(&[]).file("listen = '127.0.0.1:1'\napi_key = hunter2").problems();
+    assert!(problems[0].contains(" line 2: expected ") && !problems[0].contains("hunter2"), "{problems:?}");
     let problems = given(&[]).file("listen = '127.0.0.1:1'\napi_key = \"hunter2").problems();
     assert_eq!(problems.len(), 1);
     assert!(problems[0].contains(" line 2: ") && !problems[0].contains("hunter2"), "{problems:?}");

@@ -35,6 +35,11 @@ impl Problems {
         }
     }
 
+    /// Adds one that is made already.
+    pub fn add(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
     /// Adds all of another list.
     pub fn extend(&mut self, other: Problems) {
         self.0.extend(other.0);

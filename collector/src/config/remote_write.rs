@@ -131,29 +131,36 @@ impl FromStr for RemoteWriteTarget {
 
 impl RemoteWriteTarget {
     /// What the target is called in metrics, status and on disk. Holds no secret: of a URL only host, port and path,
-    /// and a checksum that tells apart targets which differ elsewhere.
+    /// and a checksum that tells apart targets which differ in scheme, user, or names of query parameters. What else
+    /// may be secret is not in it: from a checksum, a weak password can be guessed.
     pub fn identity(&self) -> String {
         if let Some(name) = &self.name {
             return name.clone();
         }
-        let url = self.url.expose();
         let shown = self.shown_url();
         let shown = shown.split_once("://").map_or(shown.as_str(), |(_, rest)| rest);
         let safe: String = shown.chars().map(|c| if is_name_char(c) { c } else { '_' }).take(80).collect();
-        format!("{safe}-{:08x}", crc32c::crc32c(url.as_bytes()))
+        format!("{safe}-{:08x}", crc32c::crc32c(self.public_parts().as_bytes()))
+    }
+
+    /// The URL without its password and the values of its query; all of what is no URL may be secret.
+    fn public_parts(&self) -> String {
+        let Ok(url) = Url::parse(self.url.expose()) else { return String::new() };
+        let names: Vec<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+        format!("{} {} {}", url.username(), self.shown_url(), names.join(" "))
     }
 
     /// The URL without user, password and query, which may hold secrets.
     pub fn shown_url(&self) -> String {
         match Url::parse(self.url.expose()) {
-            Ok(url) => format!(
+            Ok(url) if url.has_host() => format!(
                 "{}://{}{}{}",
                 url.scheme(),
                 url.host_str().unwrap_or(""),
                 url.port().map(|port| format!(":{port}")).unwrap_or_default(),
                 url.path()
             ),
-            Err(_) => "<invalid url>".into(),
+            _ => "<invalid url>".into(),
         }
     }
 
@@ -298,7 +305,7 @@ pub fn problems_of_targets(targets: &[RemoteWriteTarget]) -> Problems {
             problems.push(
                 path,
                 format!("`{identity}` stands there twice"),
-                "another url, or a name of its own",
+                "another url, or a name of its own if they differ in a secret only",
             );
         }
     }
@@ -389,6 +396,23 @@ mod tests {
         let shown = format!("{target:?} {} {}", target.identity(), target.shown_url());
         assert!(!shown.contains("hunter2"), "{shown}");
         assert_eq!(target.shown_url(), "https://host:8428/api/v1/write");
+    }
+
+    #[test]
+    fn a_name_tells_targets_apart_but_nothing_about_their_secrets() {
+        let identity = |url: &str| target(url).identity();
+        let one = identity("https://user:hunter2@host/w?key=hunter2&tenant=a");
+        assert_eq!(one, identity("https://user:other@host/w?key=other&tenant=b"));
+        for other in [
+            "http://user:hunter2@host/w?key=hunter2&tenant=a",
+            "https://user:hunter2@host:8080/w?key=hunter2&tenant=a",
+            "https://other:hunter2@host/w?key=hunter2&tenant=a",
+            "https://user:hunter2@host/v?key=hunter2&tenant=a",
+            "https://user:hunter2@host/w?tenant=a",
+        ] {
+            assert_ne!(one, identity(other), "{other}");
+        }
+        assert_eq!(identity("user:hunter2@host"), identity("user:other@host"));
     }
 
     #[test]

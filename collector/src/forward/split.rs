@@ -31,8 +31,7 @@ fn split_at_time(request: WriteRequest, cut: i64) -> (WriteRequest, WriteRequest
         let (early, late): (Vec<_>, Vec<_>) = series.samples.into_iter().partition(|s| s.timestamp < cut);
         let (early_histograms, late_histograms): (Vec<_>, Vec<_>) =
             series.histograms.into_iter().partition(|h| h.timestamp < cut);
-        let mut before =
-            TimeSeries { samples: early, histograms: early_histograms, ..TimeSeries::default() };
+        let mut before = TimeSeries { samples: early, histograms: early_histograms, ..TimeSeries::default() };
         let mut after = TimeSeries { samples: late, histograms: late_histograms, ..TimeSeries::default() };
         let ends_early = after.samples.is_empty() && after.histograms.is_empty() && !is_empty(&before);
         (if ends_early { &mut before } else { &mut after }).exemplars = series.exemplars;

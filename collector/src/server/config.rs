@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 use super::options::Options;
-use crate::config::{Problems, QueueConfig, RemoteWriteTarget, problems_of_targets};
+use crate::config::{ConfigText, Problem, Problems, QueueConfig, RemoteWriteTarget, problems_of_targets};
 use crate::http::{ListenConfig, ListenTls};
 use crate::units::{UnitError, parse_bytes, parse_duration};
 
@@ -29,15 +28,6 @@ pub struct Config {
     pub tenant_label: Option<String>,
     /// Filter of log lines.
     pub log_level: String,
-}
-
-/// A configuration file: the options, and tables that flags cannot express.
-#[derive(Debug, Default, Deserialize)]
-struct File {
-    #[serde(default)]
-    remote_write: Vec<RemoteWriteTarget>,
-    #[serde(flatten)]
-    options: toml::Table,
 }
 
 impl Config {
@@ -109,7 +99,7 @@ fn parsed<T>(path: &str, result: Result<T, UnitError>, default: T, problems: &mu
 }
 
 fn read_file(path: &Path, problems: &mut Problems) -> (Options, Vec<RemoteWriteTarget>) {
-    let allowed = "a TOML file with the names of the flags";
+    let allowed = "a TOML file with the names of the flags, `_` for `-`";
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
@@ -117,22 +107,52 @@ fn read_file(path: &Path, problems: &mut Problems) -> (Options, Vec<RemoteWriteT
             return Default::default();
         }
     };
-    // Only the message: the rest of a TOML error quotes the line, and a line may hold a secret.
-    let mut refuse =
-        |error: toml::de::Error| problems.push(path.display().to_string(), error.message(), allowed);
-    match toml::from_str::<File>(&text) {
-        Err(error) => {
-            refuse(error);
-            Default::default()
+    let file = ConfigText::new(&text);
+    let mut table = match file.table() {
+        Ok(table) => table,
+        Err(message) => {
+            problems.push(path.display().to_string(), message, allowed);
+            return Default::default();
         }
-        Ok(file) => {
-            let options = file.options.try_into().unwrap_or_else(|error| {
-                refuse(error);
-                Options::default()
-            });
-            (options, file.remote_write)
+    };
+    let targets = table.remove("remote_write").or_else(|| table.remove("remote-write"));
+    let targets = read_targets(&file, targets, problems);
+    // `-` as in the flags, or `_` as in the agent's file.
+    let mut options = toml::Table::new();
+    for (key, value) in table {
+        let name = key.replace('-', "_");
+        if options.insert(name, value).is_some() {
+            problems.push(key, "is given in two spellings", "one of them");
         }
     }
+    let options = file.read("", None, toml::Value::Table(options)).unwrap_or_else(|problem| {
+        problems.add(Problem { allowed: allowed.into(), ..problem });
+        Options::default()
+    });
+    (options, targets)
+}
+
+fn read_targets(
+    file: &ConfigText<'_>,
+    values: Option<toml::Value>,
+    problems: &mut Problems,
+) -> Vec<RemoteWriteTarget> {
+    let values = match values {
+        None => Vec::new(),
+        Some(toml::Value::Array(values)) => values,
+        Some(other) => {
+            problems.push("remote_write", format!("is a {}", other.type_str()), "[[remote_write]] tables");
+            Vec::new()
+        }
+    };
+    let mut targets = Vec::new();
+    for (index, value) in values.into_iter().enumerate() {
+        match file.read("remote_write", Some(index), value) {
+            Ok(target) => targets.push(target),
+            Err(problem) => problems.add(problem),
+        }
+    }
+    targets
 }
 
 fn listen(options: &Options, problems: &mut Problems) -> ListenConfig {
@@ -241,12 +261,35 @@ mod tests {
     }
 
     #[test]
+    fn the_file_may_spell_names_as_the_agent_does() {
+        let config = load(Options::default(), "queue_max_age = \"2h\"\nqueue-max-bytes = \"1GB\"").unwrap();
+        assert_eq!((config.queue.max_age.as_secs(), config.queue.max_bytes), (7200, 1_000_000_000));
+        let twice = load(Options::default(), "queue_max_age = \"2h\"\nqueue-max-age = \"2h\"").unwrap_err();
+        assert_eq!(twice.len(), 1);
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_not_shown() {
+        let shown = |file: &str| load(Options::default(), file).unwrap_err().to_string();
+        let text =
+            "listen = \"127.0.0.1:1\"\n\n[[remote_write]]\nurl = \"http://h/w\"\nbasic_auth = \"u:hunter2\"";
+        assert_eq!(shown(text), "remote_write[0].basic_auth: line 5: expected a table");
+        let error = shown("listen = \"127.0.0.1:1\"\napi-keys = 4711");
+        assert!(error.starts_with("api_keys: line 2: expected "), "{error}");
+        assert!(!error.contains("4711"), "{error}");
+        let error = shown("data-dir = \"/x\"\nlisten-auth = hunter2");
+        assert!(error.contains("line 2: expected ") && !error.contains("hunter2"), "{error}");
+        let error = shown("remote_write = \"http://u:hunter2@h/\"");
+        assert!(error.starts_with("remote_write: is a string") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_name_in_the_file_is_a_problem_and_no_secret_is_quoted() {
         assert!(
             load(Options::default(), "queue-max-bites = \"1GB\"")
                 .unwrap_err()
                 .to_string()
-                .contains("queue-max-bites")
+                .contains("queue_max_bites: line 1: unknown field")
         );
         let error =
             load(Options::default(), "[[remote_write]]\nurl = \"http://u:hunter2@h/w\nx").unwrap_err();

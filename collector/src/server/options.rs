@@ -37,8 +37,9 @@ pub enum Command {
 }
 
 /// Settings as typed. A flag wins over the environment, the environment over the file.
+/// In a file their names have `_` for `-`.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default, rename_all = "snake_case")]
 pub struct Options {
     /// Address to listen on [default: 127.0.0.1:10310 without keys, else 0.0.0.0:10310].
     #[arg(long, global = true, env = "SONDE_LISTEN", value_name = "ADDRESS:PORT")]

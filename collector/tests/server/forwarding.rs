@@ -161,7 +161,11 @@ async fn a_target_that_refuses_what_is_old_is_asked_little_about_the_rest() {
     assert_eq!(stats(&pipeline).dropped_samples, [("refused_400".to_string(), 2 * SERIES as u64)].into());
     // Four cuts by time find the border, each with two requests; then one request per node of the refused halves' tree.
     let requests = standin.requests().len();
-    assert_eq!(requests, 1 + 4 * 2 + 2 * (2 * SERIES - 1), "one cut by series more is {SERIES} requests more");
+    assert_eq!(
+        requests,
+        1 + 4 * 2 + 2 * (2 * SERIES - 1),
+        "one cut by series more is {SERIES} requests more"
+    );
 }
 
 #[tokio::test]
