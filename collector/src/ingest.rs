@@ -2,14 +2,15 @@
 //!
 //! Invariants:
 //! * 2xx is answered only after the samples are durable.
-//! * What a request may cost is bounded before memory is taken for it: bytes as sent, bytes as unpacked by the length
-//!   that the body declares, and the bytes of all requests under way.
+//! * What a request may cost is bounded before memory is taken for it: bytes as sent, as they arrive; bytes as unpacked
+//!   by the length that the body declares; and the bytes of all requests under way.
 //! * Every refusal is counted by its reason.
 
 mod body;
 mod handler;
 mod headers;
 mod keys;
+mod room;
 mod stats;
 mod validate;
 

@@ -16,6 +16,7 @@
 //! | [`pipeline`] | log and forwarders put together: the one door for a sample |
 #![forbid(unsafe_code)]
 
+mod blocking;
 pub mod config;
 pub mod forward;
 #[cfg(feature = "server")]

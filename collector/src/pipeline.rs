@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Problems, QueueConfig, RemoteWriteTarget, problems_of_targets};
 use crate::forward::{Client, ClientError, Forwarder, SharedStats};
-use crate::log::{DirLock, Kind, LockError, Log, LogOptions, Pending, RealDisk, now_ms};
+use crate::log::{Consumer, DirLock, Kind, LockError, Log, LogOptions, Pending, RealDisk, now_ms};
 use crate::wire::remote_write::WriteRequest;
 
 /// What a pipeline is made of.
@@ -174,22 +174,12 @@ impl Pipeline {
         let (lock, log) = open_log(config.queue).await?;
         let (lock, log) = (Arc::new(lock), Arc::new(log));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let mut targets = Vec::new();
-        let mut ready = Vec::new();
-        for target in config.targets {
-            let name = target.identity();
-            let stats = Arc::new(SharedStats::new(target.shown_url()));
-            let client = Client::new(target, &config.user_agent)?;
-            let consumer = log.consumer(&name).map_err(|source| OpenError::Io {
-                action: "open cursor of",
-                path: PathBuf::from(&name),
-                source,
-            })?;
-            ready.push((Forwarder::new(client, stats.clone(), stop.clone()), consumer));
-            targets.push((name, stats));
-        }
         // All consumers are known before any segment can be removed as delivered.
-        for (forwarder, consumer) in ready {
+        let mut targets = Vec::new();
+        for (client, consumer) in open_targets(log.clone(), config.targets, config.user_agent).await? {
+            let stats = Arc::new(SharedStats::new(client.target().shown_url()));
+            targets.push((client.target().identity(), stats.clone()));
+            let forwarder = Forwarder::new(client, stats, stop.clone());
             let lock = lock.clone();
             tasks.spawn(async move {
                 forwarder.run(consumer).await;
@@ -262,6 +252,26 @@ async fn open_log(queue: QueueConfig) -> Result<(DirLock, Log), OpenError> {
         Ok((lock, log))
     };
     tokio::task::spawn_blocking(open).await.expect("opening the log does not panic")
+}
+
+/// Reads the files of all targets and opens their cursors, which waits for the disk.
+async fn open_targets(
+    log: Arc<Log>,
+    targets: Vec<RemoteWriteTarget>,
+    user_agent: String,
+) -> Result<Vec<(Client, Consumer)>, OpenError> {
+    let open = move |target: RemoteWriteTarget| {
+        let name = target.identity();
+        let client = Client::new(target, &user_agent)?;
+        let consumer = log.consumer(&name).map_err(|source| OpenError::Io {
+            action: "open cursor of",
+            path: PathBuf::from(&name),
+            source,
+        })?;
+        Ok((client, consumer))
+    };
+    let all = move || targets.into_iter().map(open).collect();
+    tokio::task::spawn_blocking(all).await.expect("opening targets does not panic")
 }
 
 impl From<LockError> for OpenError {

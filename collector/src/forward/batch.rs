@@ -1,6 +1,7 @@
 //! From records of the log to requests of a bounded size.
 
 use bytes::Bytes;
+use prost::Message;
 
 use super::BATCH_SAMPLES;
 use crate::log::{Kind, Position, Record};
@@ -53,6 +54,12 @@ impl Group {
         self.records.last().map(|record| record.end)
     }
 
+    /// Bytes to decode.
+    pub fn unpacked_bytes(&self) -> u64 {
+        let unpacked = |record: &Record| snap::raw::decompress_len(&record.payload).unwrap_or(0) as u64;
+        self.records.iter().map(unpacked).sum()
+    }
+
     /// The bodies to post in order, and the samples of records that cannot be decoded.
     pub fn bodies(self) -> (Vec<Body>, u64) {
         if let [record] = self.records.as_slice()
@@ -86,6 +93,14 @@ impl Body {
         match self {
             Self::Stored { payload, .. } => payload.clone(),
             Self::Decoded(request) => request.to_snappy().into(),
+        }
+    }
+
+    /// Bytes of the request once decoded, if it has to be encoded or decoded at all.
+    pub fn unpacked_bytes(&self) -> u64 {
+        match self {
+            Self::Stored { payload, .. } => snap::raw::decompress_len(payload).unwrap_or(0) as u64,
+            Self::Decoded(request) => request.encoded_len() as u64,
         }
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use super::client::{Client, NoAnswer};
 use super::split::split;
 use super::verdict::{Verdict, drop_reason, judge};
 use super::{BATCH_BYTES, BATCH_SAMPLES};
+use crate::blocking::compute;
 use crate::log::{Consumer, Position};
 use crate::pipeline::TargetStats;
 use crate::wire::remote_write::WriteRequest;
@@ -70,7 +72,7 @@ struct Stopped {
 
 /// What became of one request: it was taken, or refused as a whole.
 enum Judged {
-    Delivered { bytes: u64, samples: u64 },
+    Delivered,
     Refused { status: u16, message: String },
 }
 
@@ -162,17 +164,19 @@ impl Forwarder {
     /// Sends a group until each sample of it is delivered or dropped.
     async fn deliver(&mut self, group: Group) -> Result<(), Stopped> {
         let resent = group.resent;
-        let (bodies, undecodable) = group.bodies();
+        let (bodies, undecodable) = compute(group.unpacked_bytes(), || group.bodies()).await;
         self.count_dropped("undecodable", undecodable);
         // What is still to be sent, the next one last, each with whether it may have arrived before.
         let mut waiting: Vec<(Body, bool)> = bodies.into_iter().rev().map(|body| (body, resent)).collect();
         let mut sent = false;
         while let Some((body, mut resent)) = waiting.pop() {
-            match self.post(&body, &mut resent).await {
+            let samples = body.sample_count();
+            let (body, bytes) = encoded(body).await;
+            match self.post(&bytes, &mut resent).await {
                 Err(Stopped { ambiguous }) => return Err(Stopped { ambiguous: ambiguous || sent }),
-                Ok(Judged::Delivered { bytes, samples }) => self.count_sent(bytes, samples),
+                Ok(Judged::Delivered) => self.count_sent(bytes.len() as u64, samples),
                 Ok(Judged::Refused { status, message }) => {
-                    if let Some((first, second)) = self.divide(body, status, &message, resent) {
+                    if let Some((first, second)) = self.divide(body, status, &message, resent).await {
                         waiting.push((Body::Decoded(second), resent));
                         waiting.push((Body::Decoded(first), resent));
                     }
@@ -184,7 +188,7 @@ impl Forwarder {
     }
 
     /// The halves of a refused request. A single sample has none: it is dropped, counted and reported.
-    fn divide(
+    async fn divide(
         &mut self,
         body: Body,
         status: u16,
@@ -192,7 +196,7 @@ impl Forwarder {
         resent: bool,
     ) -> Option<(WriteRequest, WriteRequest)> {
         let samples = body.sample_count();
-        match body.decode().map(split) {
+        match compute(body.unpacked_bytes(), || body.decode().map(split)).await {
             Ok(Ok(halves)) => return Some(halves),
             Ok(Err(_single)) => {
                 self.count_dropped(drop_reason(status, message, resent), samples);
@@ -204,8 +208,7 @@ impl Forwarder {
     }
 
     /// Posts one body until it is taken or refused. `resent` becomes true once it may have arrived unnoticed.
-    async fn post(&mut self, body: &Body, resent: &mut bool) -> Result<Judged, Stopped> {
-        let (bytes, samples) = (body.encode(), body.sample_count());
+    async fn post(&mut self, bytes: &Bytes, resent: &mut bool) -> Result<Judged, Stopped> {
         let mut ambiguous = false;
         loop {
             if self.stop.is_cancelled() {
@@ -215,7 +218,7 @@ impl Forwarder {
                 Ok(answer) => match judge(answer.status, answer.retry_after) {
                     Verdict::Delivered => {
                         self.note_available(None);
-                        return Ok(Judged::Delivered { bytes: bytes.len() as u64, samples });
+                        return Ok(Judged::Delivered);
                     }
                     Verdict::Refused => {
                         self.note_available(Some(format!("status {}: {}", answer.status, answer.message)));
@@ -293,6 +296,15 @@ impl Forwarder {
         );
         (self.reported, self.unreported) = (Some(Instant::now()), 0);
     }
+}
+
+/// A body with its bytes.
+async fn encoded(body: Body) -> (Body, Bytes) {
+    compute(body.unpacked_bytes(), || {
+        let bytes = body.encode();
+        (body, bytes)
+    })
+    .await
 }
 
 /// Runs something on the consumer that touches the disk.

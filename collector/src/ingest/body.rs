@@ -7,13 +7,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
+use super::room::Room;
 use super::{Limits, Reason};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the rest of a refused body is thrown away.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Room taken at once, whatever length a request declares.
+/// Least room taken with the first bytes that arrive, whatever length a request declares.
 const FIRST_ROOM: u64 = 64 << 10;
 
 /// A request that is answered without being stored.
@@ -59,16 +60,28 @@ pub(super) async fn discard(body: &mut Body, limits: &Limits) {
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, drain).await;
 }
 
-/// Reads the whole body.
-pub(super) async fn read(body: &mut Body, declared: Option<u64>, limits: &Limits) -> Result<Bytes, Refused> {
+/// Reads the whole body. Room is taken as it arrives: who declares much and sends nothing takes none from others.
+pub(super) async fn read(
+    body: &mut Body,
+    declared: Option<u64>,
+    limits: &Limits,
+    room: &mut Room,
+) -> Result<Bytes, Refused> {
     let incomplete = |message: &str| Refused::new(StatusCode::REQUEST_TIMEOUT, Reason::Incomplete, message);
     let collect = async {
-        let mut read = BytesMut::with_capacity(declared.unwrap_or(0).min(FIRST_ROOM) as usize);
+        let mut read = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| incomplete("the body ended early"))?;
             let Ok(data) = frame.into_data() else { continue };
             if (read.len() + data.len()) as u64 > limits.body_bytes {
                 return Err(too_large(limits));
+            }
+            let needed = (read.len() + data.len()) as u64;
+            if needed > room.bytes() {
+                let most = declared.unwrap_or(limits.body_bytes);
+                let wanted = (2 * room.bytes()).max(FIRST_ROOM).min(most).max(needed);
+                room.take(wanted - room.bytes().min(wanted))?;
+                read.reserve(wanted as usize - read.len());
             }
             read.extend_from_slice(&data);
         }

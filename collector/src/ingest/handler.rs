@@ -10,18 +10,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use prost::Message;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::body::{self, Refused};
+use super::room::{Room, Rooms};
 use super::{ApiKeys, IngestStats, Limits, Reason, Refusal, check_headers, validate};
+use crate::blocking::compute;
 use crate::pipeline::{AppendError, Pipeline};
 use crate::wire::remote_write::{DecodeError, Label, WriteRequest, memory_to_decode, unpack};
 
-/// Unit in which bytes under way are counted, so that they fit a semaphore.
-const PERMIT_BYTES: u64 = 1024;
 /// Memory that a decoded request may take, as a multiple of its bound in bytes: usual ones take three to four times.
 const MEMORY_FACTOR: u64 = 5;
-/// Seconds after which a request may come again when too much is under way, or the log does not take it.
+/// Seconds after which a request may come again when the log does not take it.
 const RETRY_AFTER_S: u32 = 5;
 
 /// How requests are taken.
@@ -41,14 +40,23 @@ pub struct Ingest {
     config: IngestConfig,
     pipeline: Arc<Pipeline>,
     stats: IngestStats,
-    room: Semaphore,
+    rooms: Rooms,
+}
+
+/// What is left of a request.
+struct Judged {
+    /// What goes into the log; nothing if all was refused.
+    payload: Option<Bytes>,
+    samples: u64,
+    refusal: Option<Refusal>,
+    _room: Room,
 }
 
 impl Ingest {
     /// Receives for a pipeline.
     pub fn new(config: IngestConfig, pipeline: Arc<Pipeline>) -> Arc<Self> {
-        let room = Semaphore::new(config.limits.in_flight_bytes.div_ceil(PERMIT_BYTES) as usize);
-        Arc::new(Self { config, pipeline, stats: IngestStats::default(), room })
+        let rooms = Rooms::new(config.limits.in_flight_bytes);
+        Arc::new(Self { config, pipeline, stats: IngestStats::default(), rooms })
     }
 
     /// What was received.
@@ -66,7 +74,7 @@ impl Ingest {
             .with_state(self.clone())
     }
 
-    async fn receive(&self, parts: &Parts, body: &mut Body) -> Result<Option<Refusal>, Refused> {
+    async fn receive(self: &Arc<Self>, parts: &Parts, body: &mut Body) -> Result<Option<Refusal>, Refused> {
         let project = self.config.keys.project(&parts.headers).ok_or_else(|| {
             Refused::new(StatusCode::UNAUTHORIZED, Reason::Unauthorized, "api key missing or unknown")
         })?;
@@ -74,30 +82,41 @@ impl Ingest {
             Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Reason::Unsupported, message)
         })?;
         let limits = &self.config.limits;
+        let mut room = self.rooms.enter();
         let declared = body::declared_length(&parts.headers, limits)?;
-        let _body_room = self.take_room(declared.unwrap_or(limits.body_bytes))?;
-        let payload = body::read(body, declared, limits).await?;
-        let declared = snap::raw::decompress_len(&payload).map_or(0, |length| length as u64);
-        let _unpacked_room = self.take_room(declared.min(limits.decoded_bytes))?;
+        let payload = body::read(body, declared, limits, &mut room).await?;
+        let unpacked = snap::raw::decompress_len(&payload).map_or(0, |length| length as u64);
+        room.take(unpacked.min(limits.decoded_bytes))?;
+        let (ingest, project) = (self.clone(), project.to_owned());
+        let judged =
+            compute(unpacked.max(payload.len() as u64), move || ingest.judge(payload, &project, room))
+                .await?;
+        if let Some(payload) = judged.payload {
+            let bytes = payload.len() as u64;
+            self.pipeline.append_encoded(payload, judged.samples).await.map_err(refuse_unstored)?;
+            self.stats.stored(bytes, judged.samples);
+        }
+        Ok(judged.refusal)
+    }
+
+    /// Decodes a body and takes out what is refused.
+    fn judge(&self, payload: Bytes, project: &str, mut room: Room) -> Result<Judged, Refused> {
+        let limits = &self.config.limits;
         let message = unpack(&payload, limits.decoded_bytes).map_err(refuse_undecodable)?;
         let memory = memory_to_decode(&message).map_err(refuse_undecodable)?;
         let allowed = limits.decoded_bytes * MEMORY_FACTOR;
         if memory > allowed {
             return Err(refuse_undecodable(DecodeError::TooLarge { declared: memory, allowed }));
         }
-        let _decoded_room = self.take_room(memory)?;
+        room.take(memory)?;
         let mut request =
             WriteRequest::decode(&message[..]).map_err(|error| refuse_undecodable(error.into()))?;
         drop(message);
         let refusal = validate(&mut request);
         let samples = request.sample_count();
-        if !request.timeseries.is_empty() || !request.metadata.is_empty() {
-            let bytes = payload.len() as u64;
-            let payload = self.to_store(request, payload, refusal.is_some(), project);
-            self.pipeline.append_encoded(payload, samples).await.map_err(refuse_unstored)?;
-            self.stats.stored(bytes, samples);
-        }
-        Ok(refusal)
+        let holds_something = !request.timeseries.is_empty() || !request.metadata.is_empty();
+        let payload = holds_something.then(|| self.to_store(request, payload, refusal.is_some(), project));
+        Ok(Judged { payload, samples, refusal, _room: room })
     }
 
     /// What goes into the log: the body as it came unless something in it was changed.
@@ -112,17 +131,6 @@ impl Ingest {
                 request.to_snappy().into()
             }
         }
-    }
-
-    fn take_room(&self, bytes: u64) -> Result<SemaphorePermit<'_>, Refused> {
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES).max(1)).unwrap_or(u32::MAX);
-        self.room.try_acquire_many(permits).map_err(|_| {
-            Refused::later(
-                Reason::Overloaded,
-                "too many requests are under way, try again later",
-                RETRY_AFTER_S,
-            )
-        })
     }
 }
 

@@ -3,6 +3,9 @@
 use prost::Message;
 use sonde_collector::wire::remote_write::{Label, WriteRequest};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use crate::harness::{Server, request, series, until};
 use crate::standin::{Reply, Standin};
 
@@ -49,6 +52,27 @@ async fn every_bad_request_is_refused_and_counted() {
     assert_eq!(server.metric("received_requests_total").await, Some(0.0));
     assert_eq!(server.post(good, &[]).await.unwrap().0, 204);
     assert_eq!(server.metric("received_samples_total").await, Some(1.0));
+}
+
+#[tokio::test]
+async fn who_declares_much_and_sends_nothing_takes_no_room_from_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let mut idle = Vec::new();
+    for _ in 0..16 {
+        let mut stream = TcpStream::connect(server.base.trim_start_matches("http://")).await.unwrap();
+        let head = "POST /api/v1/write HTTP/1.1\r\nhost: x\r\ncontent-length: 33554432\r\n\
+            content-encoding: snappy\r\ncontent-type: application/x-protobuf\r\nexpect: 100-continue\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Said when the body is waited for.
+        let mut answer = [0; 21];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 100 Continue");
+        idle.push(stream);
+    }
+    let large = (0..20_000).map(|i| series(&format!("series{i}"), i, i as f64)).collect();
+    assert_eq!(server.write(&request(large)).await.unwrap(), 204);
+    assert_eq!(refusals(&server, "overloaded").await, 0.0);
 }
 
 #[tokio::test]
