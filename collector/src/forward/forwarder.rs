@@ -61,6 +61,8 @@ pub struct Forwarder {
     /// When refused samples were last reported, and how many were not since.
     reported: Option<Instant>,
     unreported: u64,
+    /// Whether the last write of the cursor failed, which is reported once.
+    cursor_failing: bool,
 }
 
 /// The stop was asked for before the request was answered for good.
@@ -81,7 +83,8 @@ impl Forwarder {
     pub fn new(client: Client, stats: Arc<SharedStats>, stop: CancellationToken) -> Self {
         let seed =
             u64::from(crc32c::crc32c(client.target().identity().as_bytes())) ^ crate::log::now_ms() as u64;
-        Self { client, stats, backoff: Backoff::new(seed), stop, reported: None, unreported: 0 }
+        let backoff = Backoff::new(seed);
+        Self { client, stats, backoff, stop, reported: None, unreported: 0, cursor_failing: false }
     }
 
     /// Runs until the stop, at which the request under way is ended but not repeated.
@@ -152,12 +155,16 @@ impl Forwarder {
     }
 
     /// Makes the cursor durable. If the disk refuses, more is sent again after a crash than needed: nothing is lost.
-    async fn commit(&self, consumer: Consumer, delivered: Position, attempted: Position) -> Consumer {
+    async fn commit(&mut self, consumer: Consumer, delivered: Position, attempted: Position) -> Consumer {
         let (consumer, result) =
             blocking(consumer, move |consumer| consumer.commit(delivered, attempted)).await;
-        if let Err(error) = result {
-            tracing::warn!(%error, "cannot write cursor");
+        let target_name = self.client.target().identity();
+        match &result {
+            Err(error) if !self.cursor_failing => tracing::warn!(target_name, %error, "cannot write cursor"),
+            Ok(()) if self.cursor_failing => tracing::info!(target_name, "cursor is written again"),
+            _ => {}
         }
+        self.cursor_failing = result.is_err();
         consumer
     }
 
@@ -331,6 +338,46 @@ mod tests {
         Forwarder { backoff: Backoff::impatient(), ..Forwarder::new(client, stats, CancellationToken::new()) }
     }
 
+    /// Lines of the log.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[cfg(feature = "server")]
+    #[tokio::test]
+    async fn a_cursor_that_cannot_be_written_is_told_once_and_by_whose_it_is() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let disk = SimDisk::default();
+        let options = LogOptions::new("/d", 1 << 20, Duration::from_secs(3600));
+        let log = Log::open(Arc::new(disk.clone()), options).unwrap();
+        let mut consumer = log.consumer("t").unwrap();
+        let mut forwarder = forwarder();
+        disk.fail_syncs(3);
+        for seq in 1..=5 {
+            let place = Position { seq, sample: seq };
+            consumer = forwarder.commit(consumer, place, place).await;
+        }
+        assert_eq!(consumer.delivered().seq, 5);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let told: Vec<&str> = text.lines().filter(|line| line.contains("cursor")).collect();
+        assert_eq!(told.len(), 2, "{text}");
+        assert!(told.iter().all(|line| line.contains(&forwarder.client.target().identity())), "{text}");
+        log.close().await;
+    }
+
     #[tokio::test]
     async fn a_disk_that_fails_for_long_costs_nothing() {
         let disk = SimDisk::default();
@@ -340,7 +387,7 @@ mod tests {
         let pending =
             Pending { kind: Kind::RemoteWrite1, payload: vec![0; 10].into(), samples: 1, timestamp_ms: 0 };
         log.append(pending).await.unwrap();
-        disk.fail_reads(50);
+        disk.fail_reads(0, 50);
         let mut forwarder = forwarder();
         let (_consumer, batch) = forwarder.read(consumer).await;
         assert_eq!(batch.map(|batch| batch.records.len()), Some(1));

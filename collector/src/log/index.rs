@@ -44,8 +44,10 @@ pub(super) struct ConsumerState {
     pub read: Position,
     /// The batch it read last, until it is done with it.
     pub held: Held,
-    /// What it delivered durably.
+    /// What it delivered.
     pub delivered: Position,
+    /// What its cursor on the disk says of that.
+    pub durable: Position,
     /// Samples lost to damage.
     pub lost_damaged: u64,
     /// Samples removed by the bounds before it read them.
@@ -123,10 +125,14 @@ impl Index {
         Some(segment)
     }
 
-    /// Whether every consumer has delivered the oldest segment. Without consumers nothing counts as delivered.
+    /// Whether every consumer has delivered the oldest segment. Without consumers nothing counts as delivered. The last
+    /// segment stays until a cursor says so: with neither, the next life would use its sequences again.
     pub fn oldest_is_delivered(&self) -> bool {
-        let end = self.segment_end(0);
-        !self.consumers.is_empty() && self.consumers.iter().all(|consumer| consumer.delivered.seq >= end.seq)
+        let end = self.segment_end(0).seq;
+        let is_last = self.segments.len() == 1;
+        let delivered =
+            |consumer: &ConsumerState| if is_last { consumer.durable } else { consumer.delivered }.seq >= end;
+        !self.consumers.is_empty() && self.consumers.iter().all(delivered)
     }
 
     /// Bytes between a place and the end; within a segment by its share of records.

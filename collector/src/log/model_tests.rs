@@ -55,19 +55,23 @@ struct World {
     delivered: Vec<u32>,
     /// Ids read since, each with the place after it.
     in_hand: Vec<(u32, Position)>,
+    /// Place of the last commit that was tried.
+    tried: Position,
 }
 
 impl World {
     fn new() -> Self {
         let disk = SimDisk::default();
         let (shared, store, consumer) = open(&disk);
-        Self { disk, shared, store, consumer, appended: vec![], delivered: vec![], in_hand: vec![] }
+        let (appended, delivered, in_hand) = (vec![], vec![], vec![]);
+        Self { disk, shared, store, consumer, appended, delivered, in_hand, tried: Position::default() }
     }
 
     fn reopen(&mut self) {
         (self.shared, self.store, self.consumer) = open(&self.disk);
-        // A commit that reported a failure may have reached the disk all the same.
-        let done = self.consumer.delivered();
+        // A commit that reported a failure may have reached the disk all the same, or let segments be removed.
+        let goes_on = self.shared.lock().consumers[0].read;
+        let done = self.consumer.delivered().max(goes_on.min(self.tried));
         self.delivered.extend(self.in_hand.drain(..).filter(|(_, end)| *end <= done).map(|(id, _)| id));
     }
 
@@ -115,6 +119,9 @@ impl World {
         let batch = self.consumer.read(bytes, 1000).unwrap();
         for record in &batch.records {
             self.in_hand.push((u32::from_le_bytes(record.payload[..4].try_into().unwrap()), record.end));
+        }
+        if commit {
+            self.tried = batch.end;
         }
         if commit && self.consumer.commit(batch.end, batch.end).is_ok() {
             self.delivered.extend(self.in_hand.drain(..).map(|(id, _)| id));

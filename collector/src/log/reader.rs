@@ -84,6 +84,7 @@ impl Consumer {
                 name: name.into(),
                 read,
                 delivered: state.delivered,
+                durable: state.delivered,
                 lost_expired: lost,
                 ..ConsumerState::default()
             });
@@ -143,8 +144,8 @@ impl Consumer {
         }
     }
 
-    /// Notes durably that everything before `end` is about to be sent, and that everything before
-    /// `delivered` is done.
+    /// Notes durably that everything before `attempted` is about to be sent, and that everything before
+    /// `delivered` is done. On error the cursor on the disk stays behind, but what is delivered may be removed.
     pub fn commit(&mut self, delivered: Position, attempted: Position) -> io::Result<()> {
         // What an earlier life may have sent stays in doubt until it is delivered.
         let attempted = attempted.max(delivered).max(self.resent_until);
@@ -152,9 +153,11 @@ impl Consumer {
         if state == self.state {
             return Ok(());
         }
+        // Known before it is durable: a full disk that takes no cursor must get rid of what was delivered.
+        self.shared.lock().consumers[self.number].delivered = delivered;
         self.cursor.write(state)?;
         self.state = state;
-        self.shared.lock().consumers[self.number].delivered = delivered;
+        self.shared.lock().consumers[self.number].durable = delivered;
         Ok(())
     }
 

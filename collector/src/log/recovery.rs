@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::LogOptions;
 use super::cursor;
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::format::{Position, SEGMENT_HEADER_LEN, SegmentHeader};
 use super::index::{Index, Segment, Shared};
 use super::scan::Scanner;
@@ -25,7 +25,6 @@ pub(super) fn open(disk: Arc<dyn Disk>, options: LogOptions) -> io::Result<(Arc<
     // A segment that was abandoned and removed must not come back after a later crash and cut off what follows.
     disk.sync_dir(&dir)?;
     let (mut segments, next_generation) = list_segments(&*disk, &dir)?;
-    drop_unreadable(&*disk, &mut segments)?;
     drop_empty(&*disk, &mut segments);
     let mut index = Index { segments, ..Index::default() };
     index.stats.max_bytes = options.max_bytes;
@@ -63,15 +62,17 @@ fn list_segments(disk: &dyn Disk, dir: &Path) -> io::Result<(VecDeque<Segment>, 
         let filled = file.read_at(&mut head, 0)?;
         let (generation, salt) = (named.generation, named.salt);
         let header = SegmentHeader::decode(&head[..filled]).filter(|header| header.generation == generation);
-        let header = header.or_else(|| {
-            // The name tells the rest; the samples before are told by the first record that can be read.
-            let found = Scanner::new(file, salt).next(bytes, named.first.seq..u64::MAX).ok()??;
-            let first = Position { seq: named.first.seq, sample: found.header.position.sample };
-            Some(SegmentHeader { first, created_ms: found.header.timestamp_ms, ..named })
-        });
-        // Marked unreadable by its bytes; `drop_unreadable` removes it.
-        let (first, created_ms, bytes) =
-            header.map_or((named.first, 0, 0), |h| (h.first, h.created_ms, bytes));
+        let header = match header {
+            Some(header) => header,
+            None => match header_from_record(file, named, bytes)? {
+                Some(header) => header,
+                None => {
+                    put_aside(disk, &path, bytes)?;
+                    continue;
+                }
+            },
+        };
+        let SegmentHeader { first, created_ms, .. } = header;
         // A segment takes no more records once the next was begun.
         if let Some(previous) = segments.back_mut() {
             previous.last_ms = created_ms.max(previous.created_ms);
@@ -81,14 +82,30 @@ fn list_segments(disk: &dyn Disk, dir: &Path) -> io::Result<(VecDeque<Segment>, 
     Ok((segments, next))
 }
 
-/// Removes segments without header and records: begun, and never written to before the power went.
-fn drop_unreadable(disk: &dyn Disk, segments: &mut VecDeque<Segment>) -> io::Result<()> {
-    for segment in segments.iter().filter(|segment| segment.bytes == 0) {
-        tracing::warn!(path = %segment.path.display(), "segment without any readable record removed");
-        disk.remove(&segment.path)?;
+/// A damaged header, made anew: the name tells most of it, and the first record that can be read the samples before.
+fn header_from_record(
+    file: Box<dyn DiskFile>,
+    named: SegmentHeader,
+    bytes: u64,
+) -> io::Result<Option<SegmentHeader>> {
+    let found = Scanner::new(file, named.salt).next(bytes, named.first.seq..u64::MAX)?;
+    Ok(found.map(|found| {
+        let first = Position { seq: named.first.seq, sample: found.header.position.sample };
+        SegmentHeader { first, created_ms: found.header.timestamp_ms, ..named }
+    }))
+}
+
+/// Takes a segment without header and records out of the log. If it holds anything, it is kept for people to look at.
+fn put_aside(disk: &dyn Disk, path: &Path, bytes: u64) -> io::Result<()> {
+    if bytes <= SEGMENT_HEADER_LEN as u64 {
+        // Begun, and never written to before the power went.
+        tracing::warn!(path = %path.display(), "empty segment removed");
+        return disk.remove(path);
     }
-    segments.retain(|segment| segment.bytes > 0);
-    Ok(())
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".unreadable");
+    tracing::error!(path = %path.display(), bytes, "segment without any readable record renamed to *.unreadable");
+    disk.rename(path, Path::new(&aside))
 }
 
 /// Removes segments that the next one begins over: they were abandoned before anything in them was confirmed.

@@ -23,7 +23,8 @@ struct State {
     failing_writes: u32,
     failing_syncs: u32,
     failing_truncates: u32,
-    failing_reads: u32,
+    /// Reads that succeed before the failing ones, and those.
+    failing_reads: (u32, u32),
     /// Grows at each crash: handles of a former life do nothing.
     life: u32,
     /// Successful `fdatasync` calls.
@@ -71,9 +72,9 @@ impl SimDisk {
         self.0.lock().unwrap().failing_truncates = count;
     }
 
-    /// Lets the next `count` reads fail with `EIO`; nothing is lost.
-    pub fn fail_reads(&self, count: u32) {
-        self.0.lock().unwrap().failing_reads = count;
+    /// Lets `count` reads fail with `EIO` after the next `after` ones; nothing is lost.
+    pub fn fail_reads(&self, after: u32, count: u32) {
+        self.0.lock().unwrap().failing_reads = (after, count);
     }
 
     /// Lets every call wait until what is returned is dropped.
@@ -217,6 +218,13 @@ impl Disk for SimDisk {
         self.0.lock().unwrap().names.remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let inode = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.into(), inode);
+        Ok(())
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         let inside: Vec<_> = state.names.iter().filter(|(path, _)| path.parent() == Some(dir)).collect();
@@ -274,9 +282,13 @@ impl DiskFile for SimFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.0.lock().unwrap();
-        if state.failing_reads > 0 {
-            state.failing_reads -= 1;
-            return Err(eio());
+        match &mut state.failing_reads {
+            (0, 0) => {}
+            (0, count) => {
+                *count -= 1;
+                return Err(eio());
+            }
+            (after, _) => *after -= 1,
         }
         let live = &state.inodes[self.inode].live;
         let from = live.len().min(offset as usize);

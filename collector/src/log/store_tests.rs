@@ -227,6 +227,51 @@ fn a_damaged_header_of_a_segment_costs_nothing() {
 }
 
 #[test]
+fn a_segment_that_cannot_be_read_for_now_stays() {
+    let mut fixture = Fixture::new();
+    (1..=14).for_each(|id| fixture.append(id));
+    let segments = fixture.segments();
+    fixture.disk.flip(&segments[0].0, 30);
+    // The header is read and found damaged; then the search for a record fails.
+    fixture.disk.fail_reads(1, 1);
+    assert!(recovery::open(Arc::new(fixture.disk.clone()), options()).is_err());
+    assert_eq!(fixture.segments(), segments);
+    let fixture = Fixture::open(fixture.disk, options());
+    assert_eq!(read_all(&mut fixture.consumer("a")), (1..=14).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_segment_without_anything_readable_is_put_aside() {
+    let mut fixture = Fixture::new();
+    (1..=14).for_each(|id| fixture.append(id));
+    let segments = fixture.segments();
+    let (path, size) = &segments[1];
+    (0..*size).step_by(20).for_each(|offset| fixture.disk.flip(path, offset));
+    let fixture = Fixture::open(fixture.disk, options());
+    assert_eq!(read_all(&mut fixture.consumer("a")), [1, 2, 3, 4, 5, 6, 13, 14]);
+    assert_eq!(lost(&fixture, 0), (12, 0));
+    let aside = PathBuf::from(format!("{}.unreadable", path.display()));
+    assert_eq!(fixture.segments(), [segments[0].clone(), (aside, *size), segments[2].clone()]);
+}
+
+#[test]
+fn a_disk_that_takes_no_cursor_gets_rid_of_what_is_delivered() {
+    let mut fixture = Fixture::new();
+    let mut consumer = fixture.consumer("a");
+    (1..=14).for_each(|id| fixture.append(id));
+    read_all(&mut consumer);
+    let end = fixture.shared.lock().end;
+    fixture.disk.fail_syncs(1);
+    consumer.commit(end, end).unwrap_err();
+    fixture.store.maintain(NOW);
+    assert_eq!(fixture.segments().len(), 1);
+    // The next attempt makes it durable although nothing was delivered since.
+    consumer.commit(end, end).unwrap();
+    let fixture = Fixture::open(fixture.disk, options());
+    assert_eq!(fixture.consumer("a").delivered(), end);
+}
+
+#[test]
 fn bytes_that_pose_as_a_record_are_not_taken_for_one() {
     let mut fixture = Fixture::new();
     let mut forged = Vec::new();
