@@ -21,7 +21,14 @@ pub fn render(address: SocketAddr, status: &Value, metrics: &str) -> String {
          \x20 push      cargo xtask run --remote-write http://127.0.0.1:9090/api/v1/write\n\n"
     );
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "containers   {}", containers(&samples));
+    let ids: BTreeSet<&str> =
+        samples.iter().filter_map(|sample| sample.labels.get("container_id")).map(String::as_str).collect();
+    for (title, wanted) in
+        [("containers", Kind::Container), ("services", Kind::Service), ("executables", Kind::Host)]
+    {
+        let _ =
+            writeln!(text, "{title:<12} {}", named(ids.iter().copied().filter(|id| Kind::of(id) == wanted)));
+    }
     let _ = writeln!(text, "connections  {}", number(&samples, "sonde_agent_connections"));
     let _ = writeln!(text, "series       {}", number(&samples, "sonde_agent_series"));
     let _ = writeln!(text, "probes");
@@ -36,12 +43,32 @@ fn number(samples: &[Sample], name: &str) -> String {
     exposition::sum(samples, name).map_or("not measured".to_owned(), |value| value.to_string())
 }
 
-fn containers(samples: &[Sample]) -> String {
-    let ids: BTreeSet<&str> =
-        samples.iter().filter_map(|sample| sample.labels.get("container_id")).map(String::as_str).collect();
-    let named: Vec<&str> = ids.iter().take(NAMED).copied().collect();
+/// What the id of a workload says it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Container,
+    Service,
+    Host,
+}
+
+impl Kind {
+    fn of(id: &str) -> Self {
+        match id {
+            _ if id.starts_with("/host/") => Self::Host,
+            _ if id.ends_with(".service") => Self::Service,
+            _ => Self::Container,
+        }
+    }
+}
+
+/// How many, and the first of them by name.
+fn named<'a>(ids: impl Iterator<Item = &'a str>) -> String {
+    let ids: Vec<&str> = ids.collect();
     let rest = if ids.len() > NAMED { format!(" and {} more", ids.len() - NAMED) } else { String::new() };
-    format!("{} ({}{rest})", ids.len(), named.join(", "))
+    match ids.len() {
+        0 => "0".to_owned(),
+        count => format!("{count} ({}{rest})", ids[..count.min(NAMED)].join(", ")),
+    }
 }
 
 /// Finds every object with a name and a verdict, wherever the status has them.
@@ -73,9 +100,13 @@ mod tests {
             { "name": "tcp/iter", "verdict": "unsupported", "reason": "no iterators" },
         ]});
         let metrics = "container_info{container_id=\"/docker/a\"} 1\n\
-            container_restarts_total{container_id=\"/docker/a\"} 0\nsonde_agent_connections 7\n";
+            container_restarts_total{container_id=\"/docker/a\"} 0\nsonde_agent_connections 7\n\
+            container_net_tcp_listen_info{container_id=\"/host/sshd\"} 1\n";
         let text = render("127.0.0.1:1".parse().unwrap(), &status, metrics);
-        assert!(text.contains("containers   1 (/docker/a)"), "{text}");
+        assert!(
+            text.contains("containers   1 (/docker/a)\nservices     0\nexecutables  1 (/host/sshd)\n"),
+            "{text}"
+        );
         assert!(text.contains("connections  7\n"), "{text}");
         assert!(text.contains("series       not measured\n"), "not measured is not zero: {text}");
         assert!(text.contains("tcp/iter                     unsupported  no iterators"), "{text}");
