@@ -3,6 +3,7 @@
 mod config;
 mod inspect;
 mod options;
+mod reference;
 mod routes;
 mod signals;
 
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use inspect::print_inspection;
 pub use options::{Command, CommandLine, Options};
+pub use reference::reference;
 pub use signals::stop_on_signals;
 
 use crate::http::Listener;

@@ -40,7 +40,8 @@ impl Config {
         };
         // Targets of a flag or the environment replace those of the file, like any other setting.
         if !options.remote_write.is_empty() {
-            targets = options.remote_write.iter().filter_map(|url| url.parse().ok()).collect();
+            let urls = options.remote_write.iter().flat_map(|urls| urls.split_whitespace());
+            targets = urls.filter_map(|url| url.parse().ok()).collect();
         }
         let config = Self::build(options.or(from_file), targets, &mut problems);
         problems.into_result().map(|()| config)
@@ -258,6 +259,15 @@ mod tests {
             paths,
             ["queue-max-bytes", "queue-max-age", "remote_write[0].url", "listen", "tenant-label"]
         );
+    }
+
+    #[test]
+    fn several_targets_are_parted_by_spaces_as_in_the_agent() {
+        let options =
+            Options { remote_write: vec!["http://a/w?x=1,2  http://b/w\n".into()], ..Options::default() };
+        let config = load(options, "").unwrap();
+        let urls: Vec<&str> = config.remote_write.iter().map(|target| target.url.expose()).collect();
+        assert_eq!(urls, ["http://a/w?x=1,2", "http://b/w"]);
     }
 
     #[test]

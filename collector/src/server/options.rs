@@ -59,13 +59,12 @@ pub struct Options {
     /// Directory of the queue; one process owns it [default: /var/lib/sonde/collector].
     #[arg(long, global = true, env = "SONDE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Where to forward to; may be given several times, separated by commas in the environment.
+    /// Where to forward to; may be given several times, separated by spaces in the environment.
     #[arg(
         long = "remote-write",
         global = true,
         env = "SONDE_REMOTE_WRITE",
         value_name = "URL",
-        value_delimiter = ',',
         hide_env_values = true
     )]
     #[serde(skip)]
