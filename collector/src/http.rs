@@ -1,9 +1,10 @@
 //! The HTTP edge of both programs: plain or TLS, credentials, bounded connections, graceful end.
 //!
 //! What a stranger can make it hold is bounded: [`ListenConfig::max_connections`] connections, each with a
-//! deadline for the TLS handshake and for the head of a request. Bodies are bounded where they are read.
+//! deadline for the TLS handshake, for the head of a request, and for the writing of a response. Bodies are bounded where they are read.
 
 mod auth;
+mod patience;
 mod server;
 mod tls;
 
@@ -27,6 +28,8 @@ pub struct ListenConfig {
     pub max_connections: usize,
     /// How long a handshake, and the head of a request, may take.
     pub header_timeout: Duration,
+    /// How long the other side may take to read a response.
+    pub response_timeout: Duration,
     /// How long open requests may take after the stop was asked for.
     pub drain_timeout: Duration,
 }
@@ -77,6 +80,7 @@ impl ListenConfig {
             auth: None,
             max_connections: 512,
             header_timeout: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
         }
     }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::patience::Patient;
 use super::{Credentials, ListenConfig, ListenError, auth, tls};
 
 /// Pause after the system refused to hand out a connection, such as when files ran out.
@@ -72,6 +73,7 @@ impl Listener {
             let connection = Connection {
                 router: router.clone(),
                 header_timeout: self.config.header_timeout,
+                response_timeout: self.config.response_timeout,
                 stop: stop.clone(),
                 tls: self.tls.clone(),
             };
@@ -115,6 +117,7 @@ impl Listener {
 struct Connection {
     router: Router,
     header_timeout: Duration,
+    response_timeout: Duration,
     stop: CancellationToken,
     tls: Option<TlsAcceptor>,
 }
@@ -124,6 +127,7 @@ impl Connection {
         let Ok(peer) = stream.peer_addr() else { return };
         // Answers are small and complete: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
+        let stream = Patient::new(stream, self.response_timeout);
         let Some(tls) = self.tls.clone() else { return self.http(stream, peer).await };
         match tokio::time::timeout(self.header_timeout, tls.accept(stream)).await {
             Ok(Ok(stream)) => self.http(stream, peer).await,

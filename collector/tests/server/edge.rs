@@ -14,8 +14,10 @@ use crate::harness::{DEADLINE, client};
 async fn start(change: impl FnOnce(&mut ListenConfig)) -> (String, DropGuard) {
     let mut config = ListenConfig::new("127.0.0.1:0".parse().unwrap());
     change(&mut config);
-    let router =
-        Router::new().route("/healthz", get(|| async { "ok" })).route("/page", get(|| async { "page" }));
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/page", get(|| async { "page" }))
+        .route("/large", get(|| async { vec![b'x'; 64 << 20] }));
     let listener = Listener::bind(config).await.unwrap();
     let address = listener.local_addr().to_string();
     let stop = CancellationToken::new();
@@ -61,6 +63,27 @@ async fn a_head_that_does_not_come_frees_its_connection() {
     patient.write_all(b"GET /page HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     assert!(read_to_end(&mut patient).await.ends_with("page"));
     assert!(!read_to_end(&mut silent).await.contains("page"));
+}
+
+#[tokio::test]
+async fn who_does_not_read_the_response_gives_its_connection_back() {
+    let (address, _stop) = start(|config| {
+        config.max_connections = 1;
+        config.response_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let mut deaf = TcpStream::connect(&address).await.unwrap();
+    deaf.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut patient = TcpStream::connect(&address).await.unwrap();
+    patient.write_all(b"GET /page HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    assert!(read_to_end(&mut patient).await.ends_with("page"));
+}
+
+#[tokio::test]
+async fn a_large_response_that_is_read_in_time_is_whole() {
+    let (address, _stop) = start(|_| {}).await;
+    let response = client().get(format!("http://{address}/large")).send().await.unwrap();
+    assert_eq!(response.bytes().await.unwrap().len(), 64 << 20);
 }
 
 #[tokio::test]
