@@ -217,9 +217,11 @@ impl Reader<'_> {
     }
 
     fn log_level(&mut self) -> String {
-        self.parse("log-level", |text| match EnvFilter::try_new(text) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(_) => Err(format!("`{text}` is not a level")),
+        // Levels and modules are ASCII; on anything else the filter's parser may panic.
+        let is_filter = |text: &str| text.is_ascii() && EnvFilter::try_new(text).is_ok();
+        self.parse("log-level", |text| match is_filter(text) {
+            true => Ok(text.to_owned()),
+            false => Err(format!("`{text}` is not a level")),
         })
     }
 }

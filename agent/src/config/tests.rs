@@ -266,6 +266,12 @@ fn help_and_misuse_are_left_to_the_command_line() {
     }
 }
 
+#[test]
+fn a_log_level_that_breaks_the_parser_of_filters_is_refused() {
+    let error = given(&["--log-level= \u{11288}="]).read().unwrap_err().to_string();
+    assert!(error.contains("is not a level"), "{error}");
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_is_too_strange(text in "\\PC{0,24}|[0-9a-z.:=\\-/\\[\\]]{0,24}", file in "[a-z_]{1,16} ?= ?\\PC{0,16}") {

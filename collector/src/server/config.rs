@@ -30,6 +30,12 @@ pub struct Config {
     pub log_level: String,
 }
 
+/// The URLs of one value: a variable has several with spaces between, while what only looks like it is judged whole.
+fn several(text: &str) -> Vec<&str> {
+    let parts: Vec<&str> = text.split_whitespace().collect();
+    if parts.iter().all(|part| part.contains("://")) { parts } else { vec![text] }
+}
+
 impl Config {
     /// Builds the configuration from options and a file; all problems are reported together.
     pub fn load(options: Options, file: Option<&Path>) -> Result<Self, Problems> {
@@ -40,7 +46,7 @@ impl Config {
         };
         // Targets of a flag or the environment replace those of the file, like any other setting.
         if !options.remote_write.is_empty() {
-            let urls = options.remote_write.iter().flat_map(|urls| urls.split_whitespace());
+            let urls = options.remote_write.iter().flat_map(|text| several(text));
             targets = urls.filter_map(|url| url.parse().ok()).collect();
         }
         let config = Self::build(options.or(from_file), targets, &mut problems);
@@ -76,7 +82,8 @@ impl Config {
         }
         let log_level = options.log_level.unwrap_or_else(|| "info".into());
         problems.check(
-            EnvFilter::try_new(&log_level).is_ok(),
+            // Levels and modules are ASCII; on anything else the filter's parser may panic.
+            log_level.is_ascii() && EnvFilter::try_new(&log_level).is_ok(),
             "log-level",
             format!("`{log_level}` is no filter"),
             "error, warn, info, debug, trace, or MODULE=LEVEL,…",
