@@ -83,7 +83,7 @@ pub fn kernel_options(config: &Config) -> Options {
     Options {
         btf: config.btf.clone(),
         cgroup_v1: mounts.v1(Controller::Memory).is_some(),
-        disabled: FeatureId::ALL.into_iter().filter(off).collect(),
+        disabled: FeatureId::ALL.iter().copied().filter(off).collect(),
     }
 }
 

@@ -45,7 +45,7 @@ fn subcommand(name: &'static str, about: &'static str) -> Clap {
 }
 
 fn arguments() -> impl Iterator<Item = Arg> {
-    std::iter::once(&CONFIG).chain(&SETTINGS).map(argument)
+    std::iter::once(&CONFIG).chain(SETTINGS).map(argument)
 }
 
 fn argument(setting: &'static Setting) -> Arg {

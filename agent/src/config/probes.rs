@@ -13,7 +13,7 @@ pub enum Probe {
 
 impl Probe {
     /// All probes.
-    pub const ALL: [Self; 3] = [Self::Tcp, Self::Process, Self::Cgroup];
+    pub const ALL: &'static [Self] = &[Self::Tcp, Self::Process, Self::Cgroup];
 
     /// Name in settings and metrics.
     pub fn name(self) -> &'static str {
@@ -26,7 +26,7 @@ impl Probe {
 
     /// The probe of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|probe| probe.name() == name)
+        Self::ALL.iter().copied().find(|probe| probe.name() == name)
     }
 }
 

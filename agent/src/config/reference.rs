@@ -56,7 +56,7 @@ by environment, they do not appear in the list of processes either.
 /// Renders `docs/configuration.md`.
 pub fn reference() -> String {
     let mut page = INTRODUCTION.to_owned();
-    for setting in std::iter::once(&CONFIG).chain(&SETTINGS) {
+    for setting in std::iter::once(&CONFIG).chain(SETTINGS) {
         describe(&mut page, setting);
     }
     page.push_str(FILE);

@@ -59,7 +59,7 @@ pub static CONFIG: Setting = Setting::one("config", "FILE", "", "a TOML file")
     .help("Read settings from this file; flags and environment win");
 
 /// All settings but [`CONFIG`], in the order of the help.
-pub static SETTINGS: [Setting; 23] = [
+pub static SETTINGS: &[Setting] = &[
     Setting::one("listen", "ADDRESS", "0.0.0.0:10300", "IP:PORT")
         .coroot("listen")
         .help("Serve /metrics, /healthz, /readyz and /status on this address"),

@@ -49,7 +49,7 @@ impl Sources {
         if let Some(file) = outside(&CONFIG).pop() {
             sources.read_file(&file, problems);
         }
-        for setting in &SETTINGS {
+        for setting in SETTINGS {
             let given = outside(setting);
             if !given.is_empty() {
                 sources.values.insert(setting.name, given);

@@ -28,7 +28,7 @@ enum Refusal {
 
 /// Loads and attaches every feature that is not turned off.
 pub fn all(ebpf: &mut Ebpf, context: &Context, options: &Options) -> Vec<FeatureStatus> {
-    FeatureId::ALL.into_iter().map(|id| FeatureStatus::new(id, feature(ebpf, context, options, id))).collect()
+    FeatureId::ALL.iter().map(|id| FeatureStatus::new(*id, feature(ebpf, context, options, *id))).collect()
 }
 
 fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId) -> Verdict {

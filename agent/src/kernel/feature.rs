@@ -32,8 +32,8 @@ pub enum Choice {
 
 impl FeatureId {
     /// All features, in the order they are loaded and shown.
-    pub const ALL: [Self; 4] =
-        [Self::TcpLifecycle, Self::TcpSockets, Self::ProcessTasks, Self::CgroupDirectories];
+    pub const ALL: &'static [Self] =
+        &[Self::TcpLifecycle, Self::TcpSockets, Self::ProcessTasks, Self::CgroupDirectories];
 
     /// The probe that configuration names, and the feature's own name within it.
     pub const fn names(self) -> (&'static str, &'static str) {
@@ -220,5 +220,5 @@ pub fn all_broken(options: &Options, reason: &str) -> Vec<FeatureStatus> {
         true => Verdict::Disabled,
         false => Verdict::Broken { reason: reason.to_owned() },
     };
-    FeatureId::ALL.into_iter().map(|id| FeatureStatus::new(id, verdict(id))).collect()
+    FeatureId::ALL.iter().map(|id| FeatureStatus::new(*id, verdict(*id))).collect()
 }
