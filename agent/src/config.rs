@@ -43,6 +43,8 @@ pub struct Config {
     pub min_container_age: Duration,
     /// Above this number of series a container's destinations and listeners are folded into one.
     pub max_series_per_container: usize,
+    /// Above this number of series on the node, those of the largest containers are left out.
+    pub max_series: usize,
     /// Destinations with such a port are folded into one.
     pub ephemeral_ports: Option<RangeInclusive<u16>>,
     /// Which probes are wanted.

@@ -8,6 +8,7 @@ mod check;
 mod encode;
 mod histogram;
 mod labels;
+mod limit;
 mod metric;
 mod point;
 mod reference;

@@ -46,6 +46,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         identity,
         proc_root: config.proc_root.clone(),
         listeners_per_workload: config.max_series_per_container,
+        max_series: config.max_series,
     });
     if let Some(address) = edges.address() {
         tracing::info!(%address, "serving /metrics");

@@ -101,6 +101,8 @@ pub static SETTINGS: &[Setting] = &[
         .help("Hide younger containers; their counts are kept until they are shown"),
     Setting::one("max-series-per-container", "NUMBER", "5000", "100 to 1000000")
         .help("Fold destinations and listeners of a container into one when it has more series"),
+    Setting::one("max-series", "NUMBER", "200000", "1000 to 10000000")
+        .help("Leave out series of the containers with the most when all have more together"),
     Setting::one("ephemeral-port-range", "RANGE", "none", "none, or LOW-HIGH with ports from 1 to 65535")
         .coroot("ephemeral-port-range")
         .help("Fold destinations with a port in this range into one"),

@@ -51,6 +51,8 @@ pub struct Parts {
     pub proc_root: PathBuf,
     /// Listening addresses shown per workload; more are folded into one.
     pub listeners_per_workload: usize,
+    /// Series of all containers together; what is beyond is left out.
+    pub max_series: usize,
 }
 
 /// The loop's state.
@@ -227,8 +229,9 @@ impl Core {
 
     fn build(&mut self, waiting: QueueFill) -> Snapshot {
         let now = clock::boot();
-        let mut builder = SnapshotBuilder::after(std::mem::take(&mut self.rejections));
         let parts = &mut self.parts;
+        let rejections = std::mem::take(&mut self.rejections);
+        let mut builder = SnapshotBuilder::after(rejections).limited_to(parts.max_series);
         node::emit(&mut builder, &parts.identity, &parts.node.read());
         parts.workloads.collect(&mut builder, now);
         let view = traffic::View {

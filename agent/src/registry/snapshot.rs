@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::check::{Check, Rejections};
-use super::{Histogram, Labels, Metric, catalog};
+use super::{Histogram, Labels, Metric, catalog, limit};
 use crate::model::UnixMillis;
 
 /// A value of a sample.
@@ -74,12 +74,20 @@ pub struct SnapshotBuilder {
     families: Vec<Family>,
     index: HashMap<&'static str, usize>,
     rejections: Rejections,
+    max_series: Option<usize>,
 }
 
 impl SnapshotBuilder {
     /// Starts a snapshot that goes on counting where the one before it stopped.
     pub fn after(rejections: Rejections) -> Self {
         Self { rejections, ..Self::default() }
+    }
+
+    /// Leaves out series of containers above so many in all.
+    #[must_use]
+    pub fn limited_to(mut self, max: usize) -> Self {
+        self.max_series = Some(max);
+        self
     }
 
     /// Adds a sample of a counter or gauge.
@@ -105,6 +113,9 @@ impl SnapshotBuilder {
             check.retain_valid(family);
         }
         self.rejections.add(check.finish());
+        if let Some(max) = self.max_series {
+            self.rejections.node_limit += limit::enforce(&mut self.families, max);
+        }
         self.families.retain(|family| !family.samples.is_empty());
         self.reindex();
         self.add_own_series();
