@@ -47,6 +47,8 @@ pub struct Config {
     pub max_series: usize,
     /// Destinations with such a port are folded into one.
     pub ephemeral_ports: Option<RangeInclusive<u16>>,
+    /// How long what is gone is kept: containers, and destinations without connections.
+    pub forget_after: Duration,
     /// Which probes are wanted.
     pub probes: ProbeSwitches,
     /// The host's procfs.

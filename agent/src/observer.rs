@@ -26,8 +26,6 @@ use crate::telemetry::QueueFill;
 /// Time between two visits to the ring. A full ring holds 6,553 events of TCP, so this is good for 65,000 a second before
 /// the wake-up at half full is needed at all.
 const DRAIN_EVERY: Duration = Duration::from_millis(100);
-/// Time between two looks at what should be forgotten, and at everything if nobody asks.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Askers that may wait: the scrapes the server allows at a time, the push loop, and room for a few more.
 const REQUESTS: usize = 16;
 
@@ -68,7 +66,7 @@ impl Observer {
     pub async fn run(mut self, detach: CancellationToken) {
         let wakeups = self.core.wakeups();
         let mut drain = tokio::time::interval(DRAIN_EVERY);
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        let mut sweep = tokio::time::interval(self.core.sweep_interval());
         drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

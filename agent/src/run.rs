@@ -47,6 +47,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         proc_root: config.proc_root.clone(),
         listeners_per_workload: config.max_series_per_container,
         max_series: config.max_series,
+        forget_after: config.forget_after,
     });
     if let Some(address) = edges.address() {
         tracing::info!(%address, "serving /metrics");
@@ -130,6 +131,7 @@ fn workload_settings(config: &Config) -> Settings {
         allow: config.container_allow.clone(),
         deny: config.container_deny.clone(),
         min_age: config.min_container_age,
+        keep_gone: config.forget_after,
         ..Settings::new(&config.proc_root, &config.cgroup_root)
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
         container_allow: read.regexes("container-allow"),
         container_deny: read.regexes("container-deny"),
         min_container_age: read.duration("min-container-age", Duration::ZERO..=Duration::from_secs(86_400)),
+        forget_after: read.duration("forget-after", Duration::from_secs(10)..=Duration::from_secs(86_400)),
         max_series_per_container: read.number("max-series-per-container", 100..=1_000_000),
         max_series: read.number("max-series", 1_000..=10_000_000),
         ephemeral_ports: read.ephemeral_ports(),

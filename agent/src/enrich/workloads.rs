@@ -43,6 +43,8 @@ pub struct Settings {
     pub deny: Vec<Regex>,
     /// Younger workloads are hidden, though counted.
     pub min_age: Duration,
+    /// How long a workload is kept after its last process went.
+    pub keep_gone: Duration,
     /// Workloads known at once.
     pub max_workloads: usize,
 }
@@ -52,6 +54,9 @@ impl Settings {
     /// rest is room for those of the last ten minutes.
     pub const MAX_WORKLOADS: usize = 4096;
 
+    /// How long a workload is kept, unless told otherwise: as long as Coroot's agent keeps a container.
+    pub const KEEP_GONE: Duration = Duration::from_secs(600);
+
     /// Settings that show everything.
     pub fn new(proc_root: impl Into<PathBuf>, cgroup_root: impl Into<PathBuf>) -> Self {
         Self {
@@ -60,6 +65,7 @@ impl Settings {
             allow: Vec::new(),
             deny: Vec::new(),
             min_age: Duration::ZERO,
+            keep_gone: Self::KEEP_GONE,
             max_workloads: Self::MAX_WORKLOADS,
         }
     }
@@ -132,7 +138,7 @@ impl Workloads {
         let filter = Filter { allow: settings.allow.clone(), deny: settings.deny.clone() };
         Self {
             tree: CgroupTree::new(&mounts),
-            table: Table::new(settings.max_workloads, filter),
+            table: Table::new(settings.max_workloads, settings.keep_gone, filter),
             membership: Membership::default(),
             inspections: Inspections::default(),
             by_cgroups: HashMap::new(),
@@ -278,7 +284,7 @@ impl Workloads {
         named && record.is_allowed && u128::from(age) >= self.settings.min_age.as_nanos()
     }
 
-    /// Forgets the workloads whose last process went ten minutes ago, and above seven eighths of the cap the ones gone
+    /// Forgets the workloads whose last process went long enough ago, and above seven eighths of the cap the ones gone
     /// longest. Tables drop their rows.
     pub fn retired(&mut self, now: BootNanos) -> Vec<WorkloadIx> {
         self.now = self.now.max(now);

@@ -21,8 +21,8 @@ use crate::telemetry::{QueueFill, Telemetry};
 
 /// Events taken before anything else gets its turn.
 const DRAIN_BUDGET: usize = 20_000;
-/// A flow without open connections is dropped after this long without an event; Coroot's time.
-const FLOW_IDLE: Duration = Duration::from_secs(600);
+/// Time between two looks at what should be forgotten, and at everything if nobody asks.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long the two halves may disagree about a connection before it counts as lost: longer than any handshake or
 /// lingering close.
 const DISAGREEMENT: Duration = Duration::from_secs(900);
@@ -53,6 +53,8 @@ pub struct Parts {
     pub listeners_per_workload: usize,
     /// Series of all containers together; what is beyond is left out.
     pub max_series: usize,
+    /// A flow without open connections is dropped after this long without an event.
+    pub forget_after: Duration,
 }
 
 /// The loop's state.
@@ -90,6 +92,11 @@ impl Core {
     /// The ring's wake-ups.
     pub fn wakeups(&self) -> Option<Wakeups> {
         self.parts.kernel.wakeups()
+    }
+
+    /// Time between two looks at what should be forgotten: often enough to keep to the time for that.
+    pub fn sweep_interval(&self) -> Duration {
+        SWEEP_EVERY.min(self.parts.forget_after / 2)
     }
 
     /// The regular visit: events, answers of runtimes, questions to them.
@@ -140,7 +147,7 @@ impl Core {
         let now = clock::boot();
         let Self { parts, telemetry, series, suspects, .. } = self;
         let retired = parts.workloads.retired(now);
-        parts.connections.collect_garbage(before(now, FLOW_IDLE), &retired);
+        parts.connections.collect_garbage(before(now, parts.forget_after), &retired);
         series.retain(parts.connections.flows());
         let tracked = parts.kernel.tracked_sockets();
         telemetry.tracked_connections(tracked.len());

@@ -4,6 +4,7 @@
 //! workload from then on, under the index that was there first, and goes on with its counts.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use regex::Regex;
 
@@ -44,16 +45,15 @@ pub(super) struct Table {
     filter: Filter,
     next: u32,
     max: usize,
+    keep_gone: u64,
 }
 
 const SECOND: u64 = 1_000_000_000;
-/// As long as Coroot's agent keeps a container without processes.
-const KEEP_GONE: u64 = 600 * SECOND;
 /// Even in need of room a workload is shown this long after it was last seen, so that its last counts are collected.
 const KEEP_GONE_IN_NEED: u64 = 60 * SECOND;
 
 impl Table {
-    pub(super) fn new(max: usize, filter: Filter) -> Self {
+    pub(super) fn new(max: usize, keep_gone: Duration, filter: Filter) -> Self {
         let mut overflow = Record::new(Key::Executable("overflow".into()), BootNanos(0), false);
         overflow.container_id = "/overflow".into();
         overflow.labels = labels("/overflow");
@@ -65,6 +65,7 @@ impl Table {
             filter,
             next: Workloads::OVERFLOW.0 + 1,
             max,
+            keep_gone: u64::try_from(keep_gone.as_nanos()).unwrap_or(u64::MAX),
         }
     }
 
@@ -129,7 +130,7 @@ impl Table {
     /// Forgets what is gone long enough. See [`Workloads::retired`].
     pub(super) fn retire(&mut self, now: BootNanos, evicted: &mut u64) -> Vec<WorkloadIx> {
         let gone_for = |record: &Record| now.0.saturating_sub(record.last_seen.0);
-        let is_done = |record: &Record| gone_for(record) >= KEEP_GONE;
+        let is_done = |record: &Record| gone_for(record) >= self.keep_gone;
         let mut retired: Vec<_> =
             self.records.iter().filter(|(_, record)| is_done(record)).map(|(ix, _)| *ix).collect();
         let room = self.max - self.max / 8;
