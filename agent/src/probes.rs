@@ -11,6 +11,7 @@ use sonde_abi::{DecodeError, cgroup::CgroupRecord, record, tcp::TcpRecord};
 use crate::model::TcpSocket;
 
 /// An event from the ring.
+#[allow(clippy::large_enum_variant, reason = "events live one at a time, on the stack")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// In a connection's life.

@@ -84,6 +84,17 @@ pub struct Counters {
     pub retransmits: u64,
 }
 
+impl Counters {
+    /// The larger of each: two sources may tell of one connection out of order.
+    pub fn max(&self, other: &Self) -> Self {
+        Self {
+            sent: self.sent.max(other.sent),
+            received: self.received.max(other.received),
+            retransmits: self.retransmits.max(other.retransmits),
+        }
+    }
+}
+
 /// A socket, as an event or an iterator's row tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpSocket {
@@ -101,6 +112,10 @@ pub struct TcpSocket {
     pub local: SocketAddr,
     /// The peer's address.
     pub remote: SocketAddr,
+    /// The address that the program gave to connect(2), where something made it another one before it became `remote`.
+    pub asked: Option<SocketAddr>,
+    /// The address at the other end after the network's address translation, where that differs from `remote`.
+    pub actual: Option<SocketAddr>,
     /// Network namespace; 0 when unknown.
     pub netns: NetnsId,
     /// Whose socket it is, when known.
@@ -113,4 +128,16 @@ pub struct TcpSocket {
     pub counters: Option<Counters>,
     /// Smoothed round-trip time in microseconds, where it is measured.
     pub srtt_us: Option<u32>,
+}
+
+impl TcpSocket {
+    /// What the program wanted to talk to.
+    pub fn destination(&self) -> SocketAddr {
+        self.asked.unwrap_or(self.remote)
+    }
+
+    /// What it talks to.
+    pub fn actual_destination(&self) -> SocketAddr {
+        self.actual.unwrap_or(self.remote)
+    }
 }

@@ -210,7 +210,7 @@ impl Core {
         if let Err(error) = walked {
             return telemetry.count_pass_failure("sockets", &error);
         }
-        connections.finish_pass(begin);
+        connections.finish_pass(begin, &mut ());
         if !kernel.has(FeatureId::TcpLifecycle) {
             for sock in connections.close_unseen(begin) {
                 kernel.forget_socket(sock);
@@ -287,7 +287,7 @@ fn handle_socket(
     now: BootNanos,
 ) {
     let owner = socket.origin.as_ref().and_then(|origin| workloads.resolve_owner(origin, now));
-    connections.handle(socket, owner);
+    connections.handle(socket, owner, &mut ());
 }
 
 fn handle_cgroup(workloads: &mut Workloads, event: &CgroupEvent) {

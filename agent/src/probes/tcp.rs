@@ -30,6 +30,8 @@ fn socket(record: &TcpRecord) -> TcpSocket {
         adopted: record.flags & FLAG_ADOPTED != 0,
         local: endpoint(record.family, record.local_addr, record.local_port),
         remote: endpoint(record.family, record.remote_addr, record.remote_port),
+        asked: None,
+        actual: None,
         netns: NetnsId(record.netns),
         origin: origin(record),
         connect_ns: record.connect_ns,

@@ -5,12 +5,13 @@
 //! arrive does not matter, and a connection found open when the agent starts begins at a baseline.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::flows::{Direction, FlowKey, Flows, Peer};
 use super::listeners::{Listener, Listeners};
 use super::round_trips::RoundTrips;
+use super::totals::Totals;
 use crate::model::{BootNanos, Counters, NetnsId, Role, SocketId, SocketKind, TcpSocket, WorkloadIx};
 
 /// What bounds the tables.
@@ -55,10 +56,13 @@ enum Start {
 #[derive(Clone, Debug)]
 struct Connection {
     flow: Option<FlowKey>,
-    /// What was counted so far.
+    /// What the node's totals have of it.
     counted: Counters,
+    /// What its flow has of it; waits for the flow where none is known yet.
+    credited: Counters,
     start: Start,
     local: SocketAddr,
+    actual: IpAddr,
     netns: NetnsId,
     role: Role,
     adopted: bool,
@@ -93,13 +97,14 @@ impl Connections {
         }
     }
 
-    /// Takes an event or a row. `owner` is whose socket it is, as far as its origin tells.
-    pub fn handle(&mut self, socket: TcpSocket, owner: Option<WorkloadIx>) {
+    /// Takes an event or a row. `owner` is whose socket it is, as far as its origin tells; `totals` takes what is new
+    /// whoever the owner is.
+    pub fn handle(&mut self, socket: TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
         match socket.kind {
-            SocketKind::Connected | SocketKind::Accepted => self.started(&socket, owner),
+            SocketKind::Connected | SocketKind::Accepted => self.started(&socket, owner, totals),
             SocketKind::ConnectFailed => self.failed(&socket, owner),
-            SocketKind::Closed => self.ended(&socket, owner),
-            SocketKind::Open => self.found(socket, owner),
+            SocketKind::Closed => self.ended(&socket, owner, totals),
+            SocketKind::Open => self.found(socket, owner, totals),
             SocketKind::Listen | SocketKind::Listening => self.listening(&socket, owner),
             SocketKind::Unlisten => self.listeners.remove(socket.id.sock),
         }
@@ -112,10 +117,10 @@ impl Connections {
     }
 
     /// Ends a pass of the iterator that began at `pass`.
-    pub fn finish_pass(&mut self, pass: BootNanos) {
+    pub fn finish_pass(&mut self, pass: BootNanos, totals: &mut dyn Totals) {
         self.listeners.remove_unseen(pass);
         for (socket, owner) in std::mem::take(&mut self.undirected) {
-            self.adopt(&socket, owner);
+            self.adopt(&socket, owner, totals);
         }
     }
 
@@ -216,16 +221,20 @@ impl Connections {
         self.listeners.insert(socket.id.sock, listener);
     }
 
-    fn started(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
-        self.track(socket, owner, Counters::default());
-        self.announce(socket, socket.connect_ns);
+    fn started(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
+        self.track(socket, Counters::default());
+        self.announce(socket, socket.connect_ns, totals);
+        self.own(socket, owner);
     }
 
     /// Notes that a connection started, once.
-    fn announce(&mut self, socket: &TcpSocket, connect_ns: u64) {
+    fn announce(&mut self, socket: &TcpSocket, connect_ns: u64, totals: &mut dyn Totals) {
         let Some(connection) = self.open.get_mut(&socket.id) else { return };
         if connection.start == Start::Unseen {
             connection.start = Start::Pending { connect_ns };
+            // What a row told before the event may not have known of a translation.
+            connection.actual = socket.actual_destination().ip();
+            totals.add_connection(connection.actual, connection.local.ip(), connection.direction());
         }
         self.settle(socket);
     }
@@ -245,15 +254,16 @@ impl Connections {
             self.stats.unowned += 1;
             return;
         };
-        let key = self.flow_key(workload, Direction::Outbound, socket.remote);
+        // A failure counts by destination alone: what was behind it is not shown.
+        let key = self.flow_key(workload, Direction::Outbound, Peer::direct(socket.destination()));
         self.flows.at(key, socket.at).failed += 1;
     }
 
-    fn ended(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
+    fn ended(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
         let Some(connection) = self.open.get(&socket.id) else {
             if !socket.adopted {
                 self.stats.starts_lost += 1;
-                self.count_whole(socket, owner);
+                self.count_whole(socket, owner, totals);
             }
             // Else it closed between two passes before any of them counted it: nothing of it is ours.
             return;
@@ -261,20 +271,26 @@ impl Connections {
         if connection.start == Start::Unseen {
             self.stats.starts_lost += 1;
         }
+        self.announce(socket, 0, totals);
         self.own(socket, owner);
-        self.announce(socket, 0);
-        self.count(socket);
+        self.count(socket, totals);
         self.close(socket.id, socket.at);
     }
 
     /// Counts a connection of which only the end is known, or which the full table refused at its start.
-    fn count_whole(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
-        let place = self.attribute(socket.role, (socket.netns, socket.local), socket.remote, owner);
-        let Some((workload, direction, address)) = place else {
+    fn count_whole(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
+        let (peer, local, direction) =
+            (socket.actual_destination().ip(), socket.local.ip(), direction(socket.role));
+        totals.add_connection(peer, local, direction);
+        if let Some(counters) = socket.counters {
+            totals.add(peer, local, direction, counters.sent, counters.received);
+        }
+        let Some((workload, peer)) = self.attribute(direction, (socket.netns, socket.local), socket, owner)
+        else {
             self.stats.unowned += 1;
             return;
         };
-        let key = self.flow_key(workload, direction, address);
+        let key = self.flow_key(workload, direction, peer);
         let flow = self.flows.at(key, socket.at);
         flow.established += 1;
         flow.add(&Counters::default(), &socket.counters);
@@ -283,47 +299,51 @@ impl Connections {
     /// Whose a connection is, and to what it leads. An accepted one belongs to its listener until a process is known.
     fn attribute(
         &self,
-        role: Role,
+        direction: Direction,
         (netns, local): (NetnsId, SocketAddr),
-        remote: SocketAddr,
+        socket: &TcpSocket,
         owner: Option<WorkloadIx>,
-    ) -> Option<(WorkloadIx, Direction, SocketAddr)> {
-        if role != Role::Inbound {
-            return Some((owner?, Direction::Outbound, remote));
+    ) -> Option<(WorkloadIx, Peer)> {
+        match direction {
+            Direction::Outbound => {
+                let (destination, actual) = (socket.destination(), socket.actual_destination());
+                Some((owner?, Peer::Address { destination, actual }))
+            }
+            Direction::Inbound => {
+                let listener = self.listeners.find(netns, local).and_then(|listener| listener.workload);
+                Some((listener.or(owner)?, Peer::direct(local)))
+            }
         }
-        let listener = self.listeners.find(netns, local).and_then(|listener| listener.workload);
-        Some((listener.or(owner)?, Direction::Inbound, local))
     }
 
-    fn found(&mut self, socket: TcpSocket, owner: Option<WorkloadIx>) {
+    fn found(&mut self, socket: TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
         if self.open.contains_key(&socket.id) {
             self.own(&socket, owner);
-            self.count(&socket);
+            self.count(&socket, totals);
         } else if socket.adopted {
             self.undirected.push((socket, owner));
         } else {
-            // Its start is still in the ring.
-            self.track(&socket, owner, Counters::default());
-            self.count(&socket);
+            // Its start is still in the ring, and will say to whom and where it leads.
+            self.track(&socket, Counters::default());
         }
     }
 
     /// A connection older than the agent: its counters so far are where counting begins.
-    fn adopt(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
+    fn adopt(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
         let inbound = self.listeners.find(socket.netns, socket.local).is_some();
         let role = if inbound { Role::Inbound } else { Role::Outbound };
         let socket = TcpSocket { role, ..socket.clone() };
-        self.track(&socket, owner, socket.counters.unwrap_or_default());
+        self.track(&socket, socket.counters.unwrap_or_default());
         if let Some(connection) = self.open.get_mut(&socket.id) {
             connection.start = Start::Counted;
         }
-        self.count(&socket);
+        self.own(&socket, owner);
+        self.count(&socket, totals);
     }
 
     /// Makes the table's entry, unless there is one.
-    fn track(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>, baseline: Counters) {
+    fn track(&mut self, socket: &TcpSocket, baseline: Counters) {
         if self.open.contains_key(&socket.id) {
-            self.own(socket, owner);
             return;
         }
         if self.open.len() >= self.limits.connections {
@@ -334,15 +354,16 @@ impl Connections {
         let connection = Connection {
             flow: None,
             counted: baseline,
+            credited: baseline,
             start: Start::Unseen,
             local: socket.local,
+            actual: socket.actual_destination().ip(),
             netns: socket.netns,
             role: socket.role,
             adopted: socket.adopted,
             seen: socket.at,
         };
         self.open.insert(socket.id, connection);
-        self.own(socket, owner);
     }
 
     /// Gives a connection its flow, as soon as its owner is known.
@@ -351,13 +372,9 @@ impl Connections {
         else {
             return;
         };
-        let local = (connection.netns, connection.local);
-        let Some((workload, direction, address)) =
-            self.attribute(connection.role, local, socket.remote, owner)
-        else {
-            return;
-        };
-        let key = self.flow_key(workload, direction, address);
+        let (direction, local) = (connection.direction(), (connection.netns, connection.local));
+        let Some((workload, peer)) = self.attribute(direction, local, socket, owner) else { return };
+        let key = self.flow_key(workload, direction, peer);
         self.flows.at(key, socket.at).active += 1;
         if let Some(connection) = self.open.get_mut(&socket.id) {
             connection.flow = Some(key);
@@ -365,18 +382,16 @@ impl Connections {
         self.settle(socket);
     }
 
-    /// Adds to the flow what is new since the last time.
-    fn count(&mut self, socket: &TcpSocket) {
+    /// Adds to the totals and to the flow what is new since the last time.
+    fn count(&mut self, socket: &TcpSocket, totals: &mut dyn Totals) {
         let Some(connection) = self.open.get_mut(&socket.id) else { return };
         connection.seen = socket.at;
-        let (Some(now), Some(key)) = (socket.counters, connection.flow) else { return };
-        let before = connection.counted;
-        connection.counted = Counters {
-            sent: before.sent.max(now.sent),
-            received: before.received.max(now.received),
-            retransmits: before.retransmits.max(now.retransmits),
-        };
-        self.flows.at(key, socket.at).add(&before, &socket.counters);
+        let Some(now) = socket.counters else { return };
+        connection.add_to(totals, &now);
+        let Some(key) = connection.flow else { return };
+        let before = connection.credited;
+        connection.credited = connection.counted;
+        self.flows.at(key, socket.at).add(&before, &Some(connection.counted));
         if let (Direction::Outbound, SocketKind::Open, Some(srtt)) =
             (key.direction, socket.kind, socket.srtt_us)
         {
@@ -395,12 +410,36 @@ impl Connections {
         }
     }
 
-    fn flow_key(&mut self, workload: WorkloadIx, direction: Direction, address: SocketAddr) -> FlowKey {
+    fn flow_key(&mut self, workload: WorkloadIx, direction: Direction, peer: Peer) -> FlowKey {
         let ephemeral =
             |port: u16| self.limits.ephemeral_ports.as_ref().is_some_and(|range| range.contains(&port));
-        let folded = ephemeral(address.port());
-        let peer = if folded { Peer::Overflow } else { Peer::direct(address) };
+        let folded = matches!(peer, Peer::Address { destination, .. } if ephemeral(destination.port()));
+        let peer = if folded { Peer::Overflow } else { peer };
         self.flows.admit(FlowKey { workload, direction, peer })
+    }
+}
+
+impl Connection {
+    fn direction(&self) -> Direction {
+        direction(self.role)
+    }
+
+    /// Adds to the totals what is new.
+    fn add_to(&mut self, totals: &mut dyn Totals, now: &Counters) {
+        let before = self.counted;
+        self.counted = before.max(now);
+        let (sent, received) = (self.counted.sent - before.sent, self.counted.received - before.received);
+        if sent > 0 || received > 0 {
+            totals.add(self.actual, self.local.ip(), self.direction(), sent, received);
+        }
+    }
+}
+
+/// What is not known to be accepted counts as opened here.
+const fn direction(role: Role) -> Direction {
+    match role {
+        Role::Inbound => Direction::Inbound,
+        Role::Outbound | Role::Unknown => Direction::Outbound,
     }
 }
 

@@ -24,6 +24,8 @@ fn socket(kind: SocketKind, sock: u64, at: u64) -> TcpSocket {
         adopted: false,
         local: "10.0.0.1:40000".parse().unwrap(),
         remote: "10.0.0.2:80".parse().unwrap(),
+        asked: None,
+        actual: None,
         netns: NetnsId(1),
         origin: None,
         connect_ns: 0,
@@ -62,10 +64,14 @@ fn only(tables: &Connections, workload: WorkloadIx) -> (u64, u64, u64, u64, u64)
 #[test]
 fn a_connection_is_counted_once_with_its_final_bytes() {
     let mut tables = tables();
-    tables.handle(TcpSocket { connect_ns: 500, ..socket(SocketKind::Connected, 1, 10) }, Some(CLIENT));
+    tables.handle(
+        TcpSocket { connect_ns: 500, ..socket(SocketKind::Connected, 1, 10) },
+        Some(CLIENT),
+        &mut (),
+    );
     assert_eq!(only(&tables, CLIENT), (1, 0, 1, 0, 0));
-    tables.handle(with((100, 20), socket(SocketKind::Open, 1, 20)), Some(CLIENT));
-    tables.handle(with((150, 60), socket(SocketKind::Closed, 1, 30)), Some(CLIENT));
+    tables.handle(with((100, 20), socket(SocketKind::Open, 1, 20)), Some(CLIENT), &mut ());
+    tables.handle(with((150, 60), socket(SocketKind::Closed, 1, 30)), Some(CLIENT), &mut ());
     assert_eq!(only(&tables, CLIENT), (1, 0, 0, 150, 60));
     assert!(tables.is_empty());
 }
@@ -73,19 +79,19 @@ fn a_connection_is_counted_once_with_its_final_bytes() {
 #[test]
 fn a_row_before_its_event_does_not_count_twice() {
     let mut tables = tables();
-    tables.handle(with((5, 5), socket(SocketKind::Open, 1, 10)), Some(CLIENT));
-    tables.handle(socket(SocketKind::Connected, 1, 9), Some(CLIENT));
-    tables.handle(with((9, 9), socket(SocketKind::Closed, 1, 11)), Some(CLIENT));
+    tables.handle(with((5, 5), socket(SocketKind::Open, 1, 10)), Some(CLIENT), &mut ());
+    tables.handle(socket(SocketKind::Connected, 1, 9), Some(CLIENT), &mut ());
+    tables.handle(with((9, 9), socket(SocketKind::Closed, 1, 11)), Some(CLIENT), &mut ());
     assert_eq!(only(&tables, CLIENT), (1, 0, 0, 9, 9));
 }
 
 #[test]
 fn failures_are_counted_apart() {
     let mut tables = tables();
-    tables.handle(socket(SocketKind::ConnectFailed, 1, 10), Some(CLIENT));
-    tables.handle(socket(SocketKind::ConnectFailed, 1, 11), Some(CLIENT));
+    tables.handle(socket(SocketKind::ConnectFailed, 1, 10), Some(CLIENT), &mut ());
+    tables.handle(socket(SocketKind::ConnectFailed, 1, 11), Some(CLIENT), &mut ());
     assert_eq!(only(&tables, CLIENT), (0, 2, 0, 0, 0));
-    tables.handle(socket(SocketKind::ConnectFailed, 1, 12), None);
+    tables.handle(socket(SocketKind::ConnectFailed, 1, 12), None, &mut ());
     assert_eq!(tables.stats().unowned, 1);
 }
 
@@ -94,17 +100,17 @@ fn an_old_connection_begins_at_a_baseline_and_takes_its_direction_from_the_liste
     let mut tables = tables();
     let old = |sock, kind| TcpSocket { role: Role::Unknown, adopted: true, ..socket(kind, sock, 10) };
     let inbound = TcpSocket { local: "10.0.0.1:8080".parse().unwrap(), ..old(2, SocketKind::Open) };
-    tables.handle(with((1000, 2000), old(1, SocketKind::Open)), Some(CLIENT));
-    tables.handle(with((7, 7), inbound), Some(SERVER));
+    tables.handle(with((1000, 2000), old(1, SocketKind::Open)), Some(CLIENT), &mut ());
+    tables.handle(with((7, 7), inbound), Some(SERVER), &mut ());
     // The listener's row comes after the connection's.
-    tables.handle(listener(9, "0.0.0.0:8080", 10), Some(SERVER));
-    tables.finish_pass(BootNanos(10));
+    tables.handle(listener(9, "0.0.0.0:8080", 10), Some(SERVER), &mut ());
+    tables.finish_pass(BootNanos(10), &mut ());
     assert_eq!(only(&tables, CLIENT), (0, 0, 1, 0, 0), "totals do not jump");
     assert!(
         tables.flows().iter().any(|(key, _)| key.workload == SERVER && key.direction == Direction::Inbound)
     );
-    tables.handle(with((1500, 2000), old(1, SocketKind::Open)), Some(CLIENT));
-    tables.handle(with((1600, 2100), old(1, SocketKind::Closed)), Some(CLIENT));
+    tables.handle(with((1500, 2000), old(1, SocketKind::Open)), Some(CLIENT), &mut ());
+    tables.handle(with((1600, 2100), old(1, SocketKind::Closed)), Some(CLIENT), &mut ());
     assert_eq!(only(&tables, CLIENT), (0, 0, 0, 600, 100));
 }
 
@@ -112,22 +118,22 @@ fn an_old_connection_begins_at_a_baseline_and_takes_its_direction_from_the_liste
 fn an_old_connection_that_no_pass_saw_is_nobodys() {
     let mut tables = tables();
     let closed = TcpSocket { adopted: true, ..socket(SocketKind::Closed, 1, 10) };
-    tables.handle(with((1000, 1000), closed), Some(CLIENT));
+    tables.handle(with((1000, 1000), closed), Some(CLIENT), &mut ());
     assert!(tables.flows().is_empty());
 }
 
 #[test]
 fn an_accepted_connection_belongs_to_its_listener() {
     let mut tables = tables();
-    tables.handle(listener(9, "0.0.0.0:80", 1), Some(SERVER));
+    tables.handle(listener(9, "0.0.0.0:80", 1), Some(SERVER), &mut ());
     let accepted = |kind, at| TcpSocket {
         role: Role::Inbound,
         local: "10.0.0.2:80".parse().unwrap(),
         remote: "10.0.0.1:40000".parse().unwrap(),
         ..socket(kind, 5, at)
     };
-    tables.handle(accepted(SocketKind::Accepted, 10), None);
-    tables.handle(with((3, 4), accepted(SocketKind::Closed, 11)), None);
+    tables.handle(accepted(SocketKind::Accepted, 10), None, &mut ());
+    tables.handle(with((3, 4), accepted(SocketKind::Closed, 11)), None, &mut ());
     assert_eq!(only(&tables, SERVER), (1, 0, 0, 3, 4));
 }
 
@@ -135,9 +141,9 @@ fn an_accepted_connection_belongs_to_its_listener() {
 fn a_start_waits_for_its_owner() {
     let mut tables = tables();
     let start = TcpSocket { connect_ns: 7, ..socket(SocketKind::Connected, 1, 10) };
-    tables.handle(start, None);
+    tables.handle(start, None, &mut ());
     assert!(tables.flows().is_empty());
-    tables.handle(with((5, 6), socket(SocketKind::Open, 1, 20)), Some(CLIENT));
+    tables.handle(with((5, 6), socket(SocketKind::Open, 1, 20)), Some(CLIENT), &mut ());
     assert_eq!(only(&tables, CLIENT), (1, 0, 1, 5, 6));
     let (_, flow) = tables.flows().iter().next().unwrap();
     assert_eq!(flow.connect_ns, 7);
@@ -146,9 +152,9 @@ fn a_start_waits_for_its_owner() {
 #[test]
 fn a_lost_start_of_a_connection_that_a_pass_saw_is_counted_at_its_end() {
     let mut tables = tables();
-    tables.handle(with((5, 6), socket(SocketKind::Open, 1, 20)), Some(CLIENT));
-    assert_eq!(only(&tables, CLIENT).0, 0, "the event may still be in the ring");
-    tables.handle(with((7, 8), socket(SocketKind::Closed, 1, 30)), Some(CLIENT));
+    tables.handle(with((5, 6), socket(SocketKind::Open, 1, 20)), Some(CLIENT), &mut ());
+    assert!(tables.flows().is_empty(), "the event may still be in the ring");
+    tables.handle(with((7, 8), socket(SocketKind::Closed, 1, 30)), Some(CLIENT), &mut ());
     assert_eq!(only(&tables, CLIENT), (1, 0, 0, 7, 8));
     assert_eq!(tables.stats().starts_lost, 1);
 }
@@ -156,10 +162,10 @@ fn a_lost_start_of_a_connection_that_a_pass_saw_is_counted_at_its_end() {
 #[test]
 fn a_connection_of_which_only_the_end_is_known_belongs_to_its_listener() {
     let mut tables = tables();
-    tables.handle(listener(9, "0.0.0.0:80", 1), Some(SERVER));
+    tables.handle(listener(9, "0.0.0.0:80", 1), Some(SERVER), &mut ());
     let local = "10.0.0.2:80".parse().unwrap();
     let closed = TcpSocket { role: Role::Inbound, local, ..socket(SocketKind::Closed, 5, 11) };
-    tables.handle(with((3, 4), closed), None);
+    tables.handle(with((3, 4), closed), None, &mut ());
     assert_eq!(only(&tables, SERVER), (1, 0, 0, 3, 4));
 }
 
@@ -168,9 +174,9 @@ fn what_a_failed_pass_found_is_forgotten() {
     let mut tables = tables();
     let old = TcpSocket { role: Role::Unknown, adopted: true, ..socket(SocketKind::Open, 1, 10) };
     tables.begin_pass();
-    tables.handle(with((1, 1), old), Some(CLIENT));
+    tables.handle(with((1, 1), old), Some(CLIENT), &mut ());
     tables.begin_pass();
-    tables.finish_pass(BootNanos(20));
+    tables.finish_pass(BootNanos(20), &mut ());
     assert!(tables.is_empty() && tables.flows().is_empty());
 }
 
@@ -179,10 +185,10 @@ fn without_events_a_pass_ends_what_it_does_not_see() {
     let mut tables = tables();
     let old =
         |sock, at| TcpSocket { role: Role::Unknown, adopted: true, ..socket(SocketKind::Open, sock, at) };
-    tables.handle(with((1, 1), old(1, 10)), Some(CLIENT));
-    tables.handle(with((1, 1), old(2, 10)), Some(CLIENT));
-    tables.finish_pass(BootNanos(10));
-    tables.handle(with((1, 1), old(2, 20)), Some(CLIENT));
+    tables.handle(with((1, 1), old(1, 10)), Some(CLIENT), &mut ());
+    tables.handle(with((1, 1), old(2, 10)), Some(CLIENT), &mut ());
+    tables.finish_pass(BootNanos(10), &mut ());
+    tables.handle(with((1, 1), old(2, 20)), Some(CLIENT), &mut ());
     assert_eq!(tables.close_unseen(BootNanos(20)), [1]);
     assert_eq!(only(&tables, CLIENT).2, 1);
 }
@@ -191,8 +197,8 @@ fn without_events_a_pass_ends_what_it_does_not_see() {
 fn a_ghost_that_only_the_kernel_half_remembers_is_swept() {
     let mut tables = tables();
     let ghost = TcpSocket { role: Role::Unknown, adopted: true, ..socket(SocketKind::Open, 1, 10) };
-    tables.handle(ghost, Some(CLIENT));
-    tables.finish_pass(BootNanos(10));
+    tables.handle(ghost, Some(CLIENT), &mut ());
+    tables.finish_pass(BootNanos(10), &mut ());
     assert_eq!(
         tables.sweep(&[1], BootNanos(100)),
         [1],
@@ -211,8 +217,8 @@ fn round_trips_are_known_of_old_connections_too() {
         ..socket(kind, 1, at)
     };
     tables.begin_pass();
-    tables.handle(with((1, 1), old(SocketKind::Open, 10)), Some(CLIENT));
-    tables.finish_pass(BootNanos(10));
+    tables.handle(with((1, 1), old(SocketKind::Open, 10)), Some(CLIENT), &mut ());
+    tables.finish_pass(BootNanos(10), &mut ());
     let found: Vec<_> = tables.round_trips().iter().collect();
     assert_eq!(found, [(CLIENT, "10.0.0.2".parse().unwrap(), 250)]);
     tables.begin_pass();
@@ -223,8 +229,11 @@ fn round_trips_are_known_of_old_connections_too() {
 fn listeners_are_bounded() {
     let mut tables = tables();
     for sock in 0..20 {
-        tables
-            .handle(TcpSocket { kind: SocketKind::Listen, ..listener(sock, "0.0.0.0:80", 1) }, Some(SERVER));
+        tables.handle(
+            TcpSocket { kind: SocketKind::Listen, ..listener(sock, "0.0.0.0:80", 1) },
+            Some(SERVER),
+            &mut (),
+        );
     }
     assert_eq!((tables.listeners().len(), tables.stats().listeners_refused), (10, 10));
 }
@@ -232,7 +241,7 @@ fn listeners_are_bounded() {
 #[test]
 fn a_lost_start_still_counts_and_is_told() {
     let mut tables = tables();
-    tables.handle(with((10, 20), socket(SocketKind::Closed, 1, 10)), Some(CLIENT));
+    tables.handle(with((10, 20), socket(SocketKind::Closed, 1, 10)), Some(CLIENT), &mut ());
     assert_eq!(only(&tables, CLIENT), (1, 0, 0, 10, 20));
     assert_eq!(tables.stats().starts_lost, 1);
 }
@@ -240,8 +249,8 @@ fn a_lost_start_still_counts_and_is_told() {
 #[test]
 fn a_lost_end_is_swept_and_unknown_sockets_are_handed_back() {
     let mut tables = tables();
-    tables.handle(socket(SocketKind::Connected, 1, 10), Some(CLIENT));
-    tables.handle(socket(SocketKind::Connected, 2, 10), Some(CLIENT));
+    tables.handle(socket(SocketKind::Connected, 1, 10), Some(CLIENT), &mut ());
+    tables.handle(socket(SocketKind::Connected, 2, 10), Some(CLIENT), &mut ());
     assert_eq!(tables.sweep(&[2, 3], BootNanos(100)), [3]);
     assert_eq!((tables.len(), tables.stats().ends_lost), (1, 1));
     assert_eq!(only(&tables, CLIENT).2, 1);
@@ -252,7 +261,7 @@ fn a_full_table_refuses_and_counts() {
     let limits = Limits { connections: 2, flows_per_workload: 10, listeners: 10, ephemeral_ports: None };
     let mut tables = Connections::new(limits);
     for sock in 0..5 {
-        tables.handle(socket(SocketKind::Connected, sock, 10), Some(CLIENT));
+        tables.handle(socket(SocketKind::Connected, sock, 10), Some(CLIENT), &mut ());
     }
     assert_eq!((tables.len(), tables.stats().refused), (2, 3));
 }
@@ -268,30 +277,89 @@ fn ephemeral_ports_are_folded() {
     let mut tables = Connections::new(limits);
     for port in [40000, 40001, 40002] {
         let remote = SocketAddr::from(([10, 0, 0, 2], port));
-        tables.handle(TcpSocket { remote, ..socket(SocketKind::Connected, port.into(), 10) }, Some(CLIENT));
+        tables.handle(
+            TcpSocket { remote, ..socket(SocketKind::Connected, port.into(), 10) },
+            Some(CLIENT),
+            &mut (),
+        );
     }
     assert_eq!(only(&tables, CLIENT), (3, 0, 3, 0, 0));
+}
+
+/// Adds everything up: connections, bytes sent, bytes received.
+#[derive(Debug, Default, PartialEq)]
+struct Sum(u64, u64, u64);
+
+impl Totals for Sum {
+    fn add(&mut self, _: IpAddr, _: IpAddr, _: Direction, sent: u64, received: u64) {
+        self.1 += sent;
+        self.2 += received;
+    }
+
+    fn add_connection(&mut self, _: IpAddr, _: IpAddr, _: Direction) {
+        self.0 += 1;
+    }
+}
+
+#[test]
+fn a_flow_has_the_address_asked_for_and_the_one_behind_it() {
+    let mut tables = tables();
+    let [asked, actual] = ["10.96.0.1:443", "10.0.7.7:6443"].map(|address| Some(address.parse().unwrap()));
+    let start = TcpSocket { asked, actual, ..socket(SocketKind::Connected, 1, 10) };
+    tables.handle(start, Some(CLIENT), &mut ());
+    tables.handle(
+        TcpSocket { asked, actual, ..socket(SocketKind::ConnectFailed, 2, 10) },
+        Some(CLIENT),
+        &mut (),
+    );
+    let mut peers: Vec<_> =
+        tables.flows().iter().map(|(key, flow)| (key.peer, flow.established, flow.failed)).collect();
+    peers.sort_unstable();
+    let (destination, actual) = (asked.unwrap(), actual.unwrap());
+    let mut expected = [(Peer::Address { destination, actual }, 1, 0), (Peer::direct(destination), 0, 1)];
+    expected.sort_unstable();
+    assert_eq!(peers, expected);
+}
+
+#[test]
+fn totals_have_what_nobody_owns_and_what_is_folded() {
+    let limits = Limits { flows_per_workload: 0, ..tables().limits };
+    let (mut tables, mut totals) = (Connections::new(limits), Sum::default());
+    for owner in [None, Some(CLIENT)] {
+        let sock = u64::from(owner.is_some());
+        tables.handle(socket(SocketKind::Connected, sock, 10), owner, &mut totals);
+        tables.handle(with((5, 6), socket(SocketKind::Open, sock, 11)), owner, &mut totals);
+        tables.handle(with((7, 8), socket(SocketKind::Closed, sock, 12)), owner, &mut totals);
+        tables.handle(with((70, 80), socket(SocketKind::Closed, sock + 2, 12)), owner, &mut totals);
+    }
+    assert_eq!(totals, Sum(4, 154, 176));
+    assert_eq!(tables.stats().unowned, 2);
 }
 
 proptest! {
     /// Whatever the interleaving of rows and events: one connection, its final bytes, nothing left open.
     #[test]
     fn every_byte_is_counted_once(steps in prop::collection::vec((0..1000u64, 0..1000u64), 0..20), start in 0..20usize) {
-        let mut tables = tables();
+        let (mut tables, mut totals) = (tables(), Sum::default());
         let mut total = (0, 0);
         for (index, (sent, received)) in steps.iter().enumerate() {
             if index == start {
-                tables.handle(socket(SocketKind::Connected, 1, 10), Some(CLIENT));
+                tables.handle(socket(SocketKind::Connected, 1, 10), Some(CLIENT), &mut totals);
             }
             total = (total.0 + sent, total.1 + received);
-            tables.handle(with(total, socket(SocketKind::Open, 1, 10 + index as u64)), Some(CLIENT));
-            prop_assert_eq!(only(&tables, CLIENT).3, total.0);
+            tables.handle(with(total, socket(SocketKind::Open, 1, 10 + index as u64)), Some(CLIENT), &mut totals);
+            // The row that comes first leaves the word to the event, which knows more.
+            if index > 0 || start == 0 {
+                prop_assert_eq!(only(&tables, CLIENT).3, total.0);
+                prop_assert_eq!(totals.1, total.0);
+            }
         }
         if start >= steps.len() {
-            tables.handle(socket(SocketKind::Connected, 1, 10), Some(CLIENT));
+            tables.handle(socket(SocketKind::Connected, 1, 10), Some(CLIENT), &mut totals);
         }
-        tables.handle(with((total.0 + 1, total.1), socket(SocketKind::Closed, 1, 99)), Some(CLIENT));
+        tables.handle(with((total.0 + 1, total.1), socket(SocketKind::Closed, 1, 99)), Some(CLIENT), &mut totals);
         prop_assert_eq!(only(&tables, CLIENT), (1, 0, 0, total.0 + 1, total.1));
+        prop_assert_eq!(totals, Sum(1, total.0 + 1, total.1));
         prop_assert!(tables.is_empty());
     }
 }
