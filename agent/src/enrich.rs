@@ -7,6 +7,7 @@ pub mod cgroup_path;
 pub mod cgroup_tree;
 pub mod docker;
 mod inspections;
+mod keep;
 mod metadata;
 mod naming;
 pub mod netns;
@@ -14,5 +15,5 @@ pub mod process;
 mod workloads;
 
 pub use cgroup_tree::Hierarchy;
-pub use metadata::{ContainerMetadata, ContainerRef, InspectError, PublishedPort};
+pub use metadata::{ContainerMetadata, ContainerRef, InspectError, Mount, PublishedPort};
 pub use workloads::{Merged, Settings, Stats, Workloads};

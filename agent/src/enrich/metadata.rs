@@ -25,10 +25,25 @@ pub struct ContainerMetadata {
     pub name: String,
     /// Image as the user named it.
     pub image: String,
-    /// Labels.
+    /// Labels by which managers name what they made; see [`keep`](super::keep).
     pub labels: BTreeMap<String, String>,
+    /// Variables by which Nomad names what it made; of the environment nothing else is kept.
+    pub environment: BTreeMap<String, String>,
     /// Ports of the host that lead to the container.
     pub published: Vec<PublishedPort>,
+    /// What is mounted into the container, in order of the destination.
+    pub mounts: Vec<Mount>,
+}
+
+/// A directory or file of the host, or a volume, in a container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mount {
+    /// Where the container sees it: an absolute path.
+    pub destination: Box<str>,
+    /// Where the host has it.
+    pub source: Box<str>,
+    /// Name of the volume; `None` for a directory or file that was chosen by hand.
+    pub volume: Option<Box<str>>,
 }
 
 /// A TCP port of the host that the runtime forwards to a container.

@@ -1,11 +1,12 @@
 //! From Docker's answer to the agent's own words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{ContainerInspectResponse, PortMap};
 
-use crate::enrich::metadata::{ContainerMetadata, PublishedPort};
+use crate::enrich::keep;
+use crate::enrich::metadata::{ContainerMetadata, Mount, PublishedPort};
 
 /// Published ports taken over from one container; a range of more would be a mistake.
 const MAX_PORTS: usize = 64;
@@ -14,12 +15,23 @@ const MAX_PORTS: usize = 64;
 pub(super) fn of(answer: ContainerInspectResponse) -> ContainerMetadata {
     let config = answer.config.unwrap_or_default();
     let ports = answer.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
-    let labels = config.labels.unwrap_or_default().into_iter().collect::<BTreeMap<_, _>>();
+    let environment = config.env.unwrap_or_default();
+    let mounts = answer.mounts.unwrap_or_default().into_iter().map(|mount| {
+        let source = mount.source.unwrap_or_default();
+        let name = mount.name.filter(|name| !name.is_empty()).map(Into::into);
+        Mount {
+            destination: mount.destination.unwrap_or_default().into(),
+            volume: name.or_else(|| keep::volume_of(&source)),
+            source: source.into(),
+        }
+    });
     ContainerMetadata {
-        name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
-        image: config.image.unwrap_or_default(),
-        labels,
+        name: keep::name(answer.name.unwrap_or_default().trim_start_matches('/').to_owned()),
+        image: keep::name(config.image.unwrap_or_default()),
+        labels: keep::labels(config.labels.unwrap_or_default()),
+        environment: keep::environment(environment.iter().map(String::as_str)),
         published: published(&ports),
+        mounts: keep::mounts(mounts),
     }
 }
 

@@ -5,10 +5,11 @@ use tokio::net::UnixListener;
 
 use super::*;
 use crate::enrich::cgroup_path::Runtime;
-use crate::enrich::metadata::PublishedPort;
+use crate::enrich::metadata::{Mount, PublishedPort};
 use crate::model::WorkloadIx;
 
-const ANSWER: &str = r#"{"Id":"abc","Name":"/web","Config":{"Image":"nginx:1","Labels":{"a":"b"}},
+const ANSWER: &str = r#"{"Id":"abc","Name":"/web","Config":{"Image":"nginx:1","Labels":{"com.docker.compose.service":"b","a":"b"},
+"Env":["NOMAD_JOB_NAME=job","PASSWORD=x"]},"Mounts":[{"Type":"volume","Name":"data","Source":"/srv/v","Destination":"/data"}],
 "NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"},{"HostIp":"::","HostPort":"8080"}],
 "53/udp":[{"HostIp":"0.0.0.0","HostPort":"53"}],"81/tcp":null}}}"#;
 
@@ -61,7 +62,11 @@ async fn a_container_is_described() {
     assert_eq!(inspector.status(), Status::Unused);
     let metadata = ask(&mut inspector, "abc").await.unwrap();
     assert_eq!((metadata.name.as_str(), metadata.image.as_str()), ("web", "nginx:1"));
-    assert_eq!(metadata.labels["a"], "b");
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(Vec::from_iter(metadata.labels), [pair("com.docker.compose.service", "b")]);
+    assert_eq!(Vec::from_iter(metadata.environment), [pair("NOMAD_JOB_NAME", "job")]);
+    let mount = Mount { destination: "/data".into(), source: "/srv/v".into(), volume: Some("data".into()) };
+    assert_eq!(metadata.mounts, [mount]);
     let port = |address: &str| PublishedPort { address: address.parse().unwrap(), port: 8080 };
     assert_eq!(metadata.published, [port("0.0.0.0"), port("::")]);
     assert_eq!(ask(&mut inspector, "other").await, Err(InspectError::NotFound));
