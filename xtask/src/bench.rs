@@ -7,11 +7,13 @@
 mod agent;
 mod bulk;
 mod connect;
+pub mod crowd;
 mod examples;
 mod figure;
 mod idle;
 mod load;
 mod programs;
+mod scale;
 mod statistics;
 
 use std::fs;
@@ -25,7 +27,7 @@ use figure::Figure;
 /// What to measure.
 #[derive(Debug, Default, clap::Args)]
 pub struct Arguments {
-    /// One of connect, programs, bulk, idle, log, scrape; without it all
+    /// One of connect, programs, bulk, idle, scale, log, scrape; without it all
     name: Option<String>,
     /// Few rounds: shows that the benchmarks work, the figures mean little
     #[arg(long)]
@@ -46,10 +48,36 @@ pub struct Effort {
     pub bulk_bytes: u64,
     /// How long the idle agent is watched, in seconds.
     pub idle_seconds: u64,
+    /// Containers of the full node.
+    pub containers: usize,
+    /// Connections that each of them holds.
+    pub connections_each: usize,
+    /// Scrapes of the full node.
+    pub scrapes: u32,
+    /// Bytes in one half of a pair beside the full node.
+    pub scale_bytes: u64,
 }
 
-const FULL: Effort = Effort { pairs: 12, cycles: 20_000, bulk_bytes: 8 << 30, idle_seconds: 60 };
-const QUICK: Effort = Effort { pairs: 2, cycles: 2_000, bulk_bytes: 256 << 20, idle_seconds: 2 };
+const FULL: Effort = Effort {
+    pairs: 12,
+    cycles: 20_000,
+    bulk_bytes: 8 << 30,
+    idle_seconds: 60,
+    containers: 200,
+    connections_each: 50,
+    scrapes: 20,
+    scale_bytes: 48 << 30,
+};
+const QUICK: Effort = Effort {
+    pairs: 2,
+    cycles: 2_000,
+    bulk_bytes: 256 << 20,
+    idle_seconds: 2,
+    containers: 8,
+    connections_each: 5,
+    scrapes: 3,
+    scale_bytes: 256 << 20,
+};
 
 struct Benchmark {
     name: &'static str,
@@ -63,6 +91,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "programs", needs_root: true, measure: programs::measure },
     Benchmark { name: "bulk", needs_root: true, measure: bulk::measure },
     Benchmark { name: "idle", needs_root: true, measure: idle::measure },
+    Benchmark { name: "scale", needs_root: true, measure: scale::measure },
     Benchmark { name: "log", needs_root: false, measure: |_| examples::log() },
     Benchmark { name: "scrape", needs_root: false, measure: |_| examples::scrape() },
 ];

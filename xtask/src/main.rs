@@ -56,6 +56,9 @@ enum Command {
     Bench(bench::Arguments),
     /// Boot the supported kernels under QEMU and run the tests in them
     Vm(vm::Arguments),
+    /// A process of the benchmarks: holds connections open
+    #[command(hide = true)]
+    BenchHold { connections: usize, servers: Vec<std::net::SocketAddr> },
 }
 
 fn main() -> ExitCode {
@@ -81,5 +84,6 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),
+        Command::BenchHold { connections, servers } => bench::crowd::hold(connections, &servers),
     }
 }

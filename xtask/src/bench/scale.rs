@@ -1,0 +1,182 @@
+//! A full node: 200 containers with 10,000 live connections. What the agent takes then, how that grows, and whether
+//! reading it all disturbs the traffic.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::agent::Agent;
+use super::crowd::Crowd;
+use super::figure::Figure;
+use super::{Effort, load, statistics};
+use crate::exposition;
+
+const RSS_TARGET: f64 = 64e6;
+const THROUGHPUT_TARGET: f64 = 0.99;
+/// The default of `--scrape-interval`, and Prometheus' habit.
+const INTERVAL: Duration = Duration::from_secs(15);
+
+/// Measures a growing crowd, then the throughput beside the whole one.
+pub fn measure(effort: Effort) -> Result<Vec<Figure>> {
+    let mut crowd = Crowd::new()?;
+    let mut costs = Vec::new();
+    for quarter in 1..=4 {
+        crowd.grow(effort.containers * quarter / 4, effort.connections_each)?;
+        costs.push(cost(effort.scrapes)?);
+    }
+    let mut figures = costs_of_scrapes(effort, &costs);
+    figures.push(throughput(effort)?);
+    drop(crowd);
+    Ok(figures)
+}
+
+/// What a scrape takes with a crowd of some size.
+struct Cost {
+    series: f64,
+    cpu: Duration,
+    programs: Duration,
+    peak_rss: f64,
+    connections: f64,
+}
+
+/// Starts an agent beside the crowd and scrapes it some times, each for a snapshot of its own.
+fn cost(scrapes: u32) -> Result<Cost> {
+    let agent = Agent::start()?;
+    let mut samples = agent.scrape()?;
+    let value = |samples: &[exposition::Sample], name| exposition::sum(samples, name).unwrap_or(0.0);
+    let programs = value(&samples, "sonde_agent_program_run_seconds_total");
+    let cpu = cpu_time(agent.pid())?;
+    for _ in 0..scrapes {
+        samples = agent.scrape_after(&samples)?;
+    }
+    let cpu = cpu_time(agent.pid())? - cpu;
+    let programs = value(&samples, "sonde_agent_program_run_seconds_total") - programs;
+    let cost = Cost {
+        series: value(&samples, "sonde_agent_series"),
+        connections: value(&samples, "sonde_agent_connections"),
+        cpu: cpu / scrapes,
+        programs: Duration::from_secs_f64(programs.max(0.0)) / scrapes,
+        peak_rss: value(&samples, "sonde_agent_resident_memory_peak_bytes"),
+    };
+    agent.stop()?;
+    Ok(cost)
+}
+
+/// CPU time of all threads, in nanoseconds of the scheduler and not in ticks.
+fn cpu_time(pid: u32) -> Result<Duration> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).context("list the agent's threads")?;
+    // A thread may end between the listing and the reading.
+    let times =
+        threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+    Ok(Duration::from_nanos(
+        times.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum(),
+    ))
+}
+
+fn costs_of_scrapes(effort: Effort, costs: &[Cost]) -> Vec<Figure> {
+    let Some(full) = costs.last() else { return Vec::new() };
+    let size = format!("{} containers, {:.0} connections", effort.containers, full.connections);
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    let growth: Vec<String> = costs.iter().map(|cost| format!("{:.1}", millis(cost.cpu))).collect();
+    let quarter = costs.first().map_or(f64::NAN, |cost| millis(cost.cpu));
+    vec![
+        Figure {
+            name: format!("one scrape, {size}"),
+            value: format!(
+                "{:.1} ms of CPU for {:.0} series, {:.1} ms of it in kernel programs; {:.2} % of one core at one per {} s",
+                millis(full.cpu),
+                full.series,
+                millis(full.programs),
+                full.cpu.as_secs_f64() / INTERVAL.as_secs_f64() * 100.0,
+                INTERVAL.as_secs()
+            ),
+            method: format!(
+                "CPU time of all threads over {} scrapes, each with a snapshot of its own; regular visits to the ring included",
+                effort.scrapes
+            ),
+            target: None,
+        },
+        Figure {
+            name: "growth of a scrape's cost with the node".into(),
+            value: format!(
+                "{} ms; four times the node costs × {:.1}",
+                growth.join(", "),
+                millis(full.cpu) / quarter
+            ),
+            method: "as above with a quarter, half, three quarters and all of the containers".into(),
+            target: None,
+        },
+        Figure {
+            name: format!("agent RSS, {size}"),
+            value: format!("{:.1} MB", full.peak_rss / 1e6),
+            method: format!("VmHWM after {} scrapes", effort.scrapes),
+            target: Some(("≤ 64 MB".into(), full.peak_rss <= RSS_TARGET)),
+        },
+    ]
+}
+
+/// Throughput of one stream beside the crowd, with an agent that is scraped meanwhile and without.
+fn throughput(effort: Effort) -> Result<Figure> {
+    let bytes = effort.scale_bytes;
+    let speed = || -> Result<f64> { Ok(bytes as f64 / load::bulk(bytes)?.as_secs_f64()) };
+    let scraped = || -> Result<f64> {
+        let agent = Agent::start()?;
+        let speed = while_scraping(&agent, speed)?;
+        agent.stop()?;
+        Ok(speed)
+    };
+    speed()?;
+    let mut ratios = Vec::new();
+    for index in 0..effort.pairs.div_ceil(2) {
+        let (with, without) = if statistics::with_agent_first(index) {
+            let with = scraped()?;
+            (with, speed()?)
+        } else {
+            let without = speed()?;
+            (scraped()?, without)
+        };
+        ratios.push(with / without);
+    }
+    let ratio = statistics::summary(&ratios);
+    let percent = |value: f64| value * 100.0;
+    Ok(Figure {
+        name: "bulk TCP stream beside a full node, with / without agent".into(),
+        value: format!(
+            "{:.1} % [{:.1}–{:.1}]",
+            percent(ratio.median),
+            percent(ratio.low),
+            percent(ratio.high)
+        ),
+        method: format!(
+            "{} interleaved pairs of {} MiB through one loopback connection, the agent scraped every {} s; median and quartiles",
+            effort.pairs.div_ceil(2),
+            bytes >> 20,
+            INTERVAL.as_secs()
+        ),
+        target: Some((format!("≥ {:.0} %", percent(THROUGHPUT_TARGET)), ratio.median >= THROUGHPUT_TARGET)),
+    })
+}
+
+/// Scrapes at once and then once per interval while `measure` runs.
+fn while_scraping(agent: &Agent, measure: impl Fn() -> Result<f64>) -> Result<f64> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let scraper = scope.spawn(|| -> Result<()> {
+            while !done.load(Ordering::Acquire) {
+                agent.scrape()?;
+                let next = Instant::now() + INTERVAL;
+                while Instant::now() < next && !done.load(Ordering::Acquire) {
+                    thread::sleep(Duration::from_millis(20));
+                }
+            }
+            Ok(())
+        });
+        let value = measure();
+        done.store(true, Ordering::Release);
+        scraper.join().map_err(|_| anyhow::anyhow!("the scraper has panicked"))??;
+        value
+    })
+}
