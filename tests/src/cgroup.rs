@@ -1,21 +1,17 @@
-//! A control group like the one systemd makes for a service, on cgroup v1, v2 and hybrid machines.
+//! Control groups like those that systemd makes for a service and Docker for a container, on cgroup v1, v2 and hybrid
+//! machines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The group of a service, in every hierarchy that systemd would use; removed when dropped.
+/// One path in every hierarchy that is mounted and matters; removed when dropped.
 #[derive(Debug)]
-pub struct ServiceCgroup {
-    id: String,
-    directories: Vec<PathBuf>,
-}
+struct Groups(Vec<PathBuf>);
 
-impl ServiceCgroup {
-    /// Makes the groups of `<name>-<pid>.service`.
+impl Groups {
     #[track_caller]
-    pub fn new(name: &str) -> Self {
-        let id = format!("/system.slice/{name}-{}.service", std::process::id());
+    fn new(path: &str) -> Self {
         let root = Path::new("/sys/fs/cgroup");
         let mounts: Vec<PathBuf> = if root.join("cgroup.controllers").exists() {
             vec![root.to_owned()]
@@ -23,12 +19,48 @@ impl ServiceCgroup {
             let mounts = ["unified", "systemd", "memory", "cpu", "cpuacct"].map(|name| root.join(name));
             mounts.into_iter().filter(|mount| mount.join("cgroup.procs").exists()).collect()
         };
-        let directories: Vec<PathBuf> = mounts.iter().map(|mount| mount.join(&id[1..])).collect();
+        let directories: Vec<PathBuf> = mounts.iter().map(|mount| mount.join(&path[1..])).collect();
         for directory in &directories {
             fs::create_dir_all(directory)
                 .unwrap_or_else(|error| panic!("create {}: {error}", directory.display()));
         }
-        Self { id, directories }
+        Self(directories)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let moves = self.0.iter().map(|directory| format!("echo $$ > {}/cgroup.procs", directory.display()));
+        let script = moves.chain(["exec \"$0\" \"$@\"".to_owned()]).collect::<Vec<_>>().join(" && ");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, program]);
+        command
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            // Refused while a process is inside, which its guard ends before.
+            let _ = fs::remove_dir(directory);
+            // The parent goes when this was its only group.
+            let _ = directory.parent().map(fs::remove_dir);
+        }
+    }
+}
+
+/// The group of a service.
+#[derive(Debug)]
+pub struct ServiceCgroup {
+    id: String,
+    groups: Groups,
+}
+
+impl ServiceCgroup {
+    /// Makes the groups of `<name>-<pid>.service`.
+    #[track_caller]
+    pub fn new(name: &str) -> Self {
+        let id = format!("/system.slice/{name}-{}.service", std::process::id());
+        let groups = Groups::new(&id);
+        Self { id, groups }
     }
 
     /// The label that the agent gives it.
@@ -38,24 +70,33 @@ impl ServiceCgroup {
 
     /// A command that runs `program` in the group; it becomes the program under the same process id.
     pub fn command(&self, program: &str) -> Command {
-        let moves = self
-            .directories
-            .iter()
-            .map(|directory| format!("echo $$ > {}/cgroup.procs", directory.display()));
-        let script = moves.chain(["exec \"$0\" \"$@\"".to_owned()]).collect::<Vec<_>>().join(" && ");
-        let mut command = Command::new("sh");
-        command.args(["-c", &script, program]);
-        command
+        self.groups.command(program)
     }
 }
 
-impl Drop for ServiceCgroup {
-    fn drop(&mut self) {
-        for directory in &self.directories {
-            // Refused while a process is inside, which its guard ends before.
-            let _ = fs::remove_dir(directory);
-            // The slice goes when this was its only service.
-            let _ = directory.parent().map(fs::remove_dir);
-        }
+/// The group of a container that Docker does not know: whoever asks for its name gets none.
+#[derive(Debug)]
+pub struct ContainerCgroup {
+    id: String,
+    groups: Groups,
+}
+
+impl ContainerCgroup {
+    /// Makes the groups of a container; its id is made of the number and of this process'.
+    #[track_caller]
+    pub fn new(number: u32) -> Self {
+        let id = format!("{:06x}{number:06x}{:052x}", std::process::id(), 0);
+        let groups = Groups::new(&format!("/docker/{id}"));
+        Self { id, groups }
+    }
+
+    /// The label that the agent gives it.
+    pub fn id(&self) -> String {
+        format!("/docker/{}", &self.id[..12])
+    }
+
+    /// A command that runs `program` in the group; it becomes the program under the same process id.
+    pub fn command(&self, program: &str) -> Command {
+        self.groups.command(program)
     }
 }

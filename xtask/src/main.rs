@@ -7,6 +7,7 @@ mod bench;
 mod bless;
 mod build;
 mod build_ebpf;
+mod endure;
 mod exposition;
 mod fuzz;
 mod http;
@@ -54,6 +55,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Measure what the agent costs and compare with the targets
     Bench(bench::Arguments),
+    /// Let containers, processes and connections come and go for long, and see that the agent stays as it was
+    Endure(endure::Arguments),
     /// Boot the supported kernels under QEMU and run the tests in them
     Vm(vm::Arguments),
     /// A process of the benchmarks: holds connections open
@@ -83,6 +86,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Bless => bless::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Endure(arguments) => endure::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),
         Command::BenchHold { connections, servers } => bench::crowd::hold(connections, &servers),
     }

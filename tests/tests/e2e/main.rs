@@ -2,6 +2,7 @@
 
 mod support;
 
+mod endurance;
 mod harness;
 mod image;
 mod queue;
