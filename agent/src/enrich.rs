@@ -9,7 +9,7 @@ pub mod docker;
 mod inspections;
 mod keep;
 mod metadata;
-mod naming;
+pub(crate) mod naming;
 pub mod netns;
 pub mod process;
 mod workloads;

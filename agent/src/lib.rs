@@ -8,6 +8,7 @@ pub mod config;
 pub mod doctor;
 pub mod edges;
 pub mod enrich;
+pub mod fuzz;
 pub mod health;
 pub mod kernel;
 pub mod model;

@@ -28,8 +28,10 @@ pub enum Hierarchy {
 pub struct Cgroup {
     /// Who owns its processes.
     pub owner: Owner,
-    /// Path of the owner's cgroup: this one or one above.
+    /// Path of the owner's cgroup: this one or one above; empty for an owner without one.
     pub own_path: Box<str>,
+    /// Containers around each other, the owner included.
+    pub nesting: u8,
     removed: Option<BootNanos>,
 }
 
@@ -131,7 +133,8 @@ impl CgroupTree {
             return;
         }
         let found = cgroup_path::classify(path);
-        let cgroup = Cgroup { own_path: found.own_path.into(), owner: found.owner, removed: None };
+        let (own_path, nesting) = (found.own_path.into(), found.nesting);
+        let cgroup = Cgroup { own_path, nesting, owner: found.owner, removed: None };
         self.cgroups.insert((hierarchy, id), cgroup);
     }
 

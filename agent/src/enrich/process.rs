@@ -5,6 +5,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+mod strings;
+
+pub use strings::{sandbox_id, variables};
+
 use crate::model::{CgroupId, HostPid, Origin, Task, Thread, UptimeNanos};
 
 /// Where a process runs outside containers and services.
@@ -64,7 +68,7 @@ pub fn cgroups(proc_root: &Path, pid: HostPid) -> CgroupLines {
 }
 
 /// Lines are `<hierarchy>:<controllers>:<path>`.
-fn parse_cgroups(text: &str) -> CgroupLines {
+pub(crate) fn parse_cgroups(text: &str) -> CgroupLines {
     let mut found = CgroupLines::default();
     for line in text.lines() {
         let mut parts = line.splitn(3, ':');

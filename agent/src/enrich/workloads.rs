@@ -5,6 +5,7 @@
 //! is new shares one workload, [`Workloads::OVERFLOW`], and is counted. An index is never used twice.
 
 mod emit;
+mod hints;
 mod membership;
 mod record;
 mod table;
@@ -18,11 +19,11 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::cgroup_path::{Owner, Runtime};
-use super::cgroup_tree::{CgroupTree, Hierarchy, TreeStats};
+use super::cgroup_tree::{Cgroup, CgroupTree, Hierarchy, TreeStats};
 use super::inspections::Inspections;
 use super::metadata::{ContainerMetadata, ContainerRef, InspectError};
 use super::process::{self, Executable};
-use crate::model::{BootNanos, CgroupId, HostPid, Origin, Task, WorkloadIx};
+use crate::model::{BootNanos, CgroupId, HostPid, Origin, Task, UnixMillis, WorkloadIx};
 use crate::registry::Labels;
 use crate::resources::{CgroupMounts, Layout};
 use membership::Membership;
@@ -116,6 +117,8 @@ pub struct Workloads {
     has_cgroup_events: bool,
     /// The latest time anyone told.
     now: BootNanos,
+    /// The wall clock, which tells the runs of cronjobs; unknown until somebody tells.
+    unix: Option<UnixMillis>,
     stats: Stats,
 }
 
@@ -146,6 +149,7 @@ impl Workloads {
             host_addresses: emit::HostAddresses::default(),
             has_cgroup_events: false,
             now: BootNanos(0),
+            unix: None,
             stats: Stats::default(),
             mounts,
             settings,
@@ -155,6 +159,11 @@ impl Workloads {
     /// Which cgroup hierarchies there are.
     pub fn layout(&self) -> Layout {
         self.mounts.layout()
+    }
+
+    /// Tells the wall clock.
+    pub fn set_unix_time(&mut self, now: UnixMillis) {
+        self.unix = Some(now);
     }
 
     /// The workload of a process; made when it is new.
@@ -257,7 +266,7 @@ impl Workloads {
         };
         self.stats.inspected += 1;
         self.inspections.succeeded(container.workload);
-        let merged = self.table.name(container.workload, &container.id, metadata)?;
+        let merged = self.table.name(container.workload, &container.id, metadata, self.unix)?;
         self.inspections.forget(merged.from);
         for ix in self.by_cgroups.values_mut().filter(|ix| **ix == merged.from) {
             *ix = merged.into;
@@ -310,7 +319,7 @@ impl Workloads {
         for record in self.table.records() {
             match record.key {
                 Key::Container(..) => stats.containers += 1,
-                Key::Service(_) => stats.services += 1,
+                Key::Service(_) | Key::Group(_) => stats.services += 1,
                 Key::Executable(_) => stats.executables += 1,
             }
         }
@@ -323,36 +332,35 @@ impl Workloads {
     fn resolve_by_files(&mut self, (v1, v2): (CgroupId, CgroupId), pid: HostPid) -> Option<WorkloadIx> {
         let v1 = self.find_cgroup(Hierarchy::V1, v1, pid);
         let v2 = self.find_cgroup(Hierarchy::V2, v2, pid);
-        let rank = |found: &Option<(Owner, Box<str>)>| found.as_ref().map_or(0, |(owner, _)| owner.rank());
+        let weight = |found: &Option<Cgroup>| {
+            found.as_ref().map_or((0, 0), |found| (found.nesting, found.owner.rank()))
+        };
         // Of two that say equally much the unified hierarchy is believed.
-        let owner = if rank(&v1) > rank(&v2) { &v1 } else { &v2 };
-        let key = match owner.as_ref().map(|(owner, _)| owner.clone()) {
-            Some(Owner::Container { runtime, id }) => Key::Container(runtime, id),
-            Some(Owner::Service(unit)) => Key::Service(unit),
-            Some(Owner::Unmanaged) | None => return None,
+        let owner = if weight(&v1) > weight(&v2) { &v1 } else { &v2 };
+        let key = Key::of(&owner.as_ref()?.owner)?;
+        let of_owner = |found: Option<Cgroup>| {
+            found
+                .filter(|found| key.is_of(&found.owner) && !found.own_path.is_empty())
+                .map(|found| found.own_path)
         };
-        let of_owner = |found: &Option<(Owner, Box<str>)>| -> Option<Box<str>> {
-            let (other, path) = found.as_ref()?;
-            key.is_of(other).then(|| path.clone())
-        };
-        let (v1, v2) = (of_owner(&v1), of_owner(&v2));
+        let (v1, v2) = (of_owner(v1), of_owner(v2));
         let ix = self.find_or_make(key);
         if let Some(record) = self.table.get_mut(ix) {
             record.touch(self.now);
             record.paths.v1 = v1.or(record.paths.v1.take());
             record.paths.v2 = v2.or(record.paths.v2.take());
         }
+        self.ask_process(ix, pid);
         Some(ix)
     }
 
-    fn find_cgroup(&mut self, hierarchy: Hierarchy, id: CgroupId, pid: HostPid) -> Option<(Owner, Box<str>)> {
+    fn find_cgroup(&mut self, hierarchy: Hierarchy, id: CgroupId, pid: HostPid) -> Option<Cgroup> {
         let proc_root = &self.settings.proc_root;
         let hint = || {
             let lines = process::cgroups(proc_root, pid);
             if hierarchy == Hierarchy::V1 { lines.v1 } else { lines.v2 }
         };
-        let cgroup = self.tree.find(hierarchy, id, hint, self.now)?;
-        Some((cgroup.owner.clone(), cgroup.own_path.clone()))
+        self.tree.find(hierarchy, id, hint, self.now).cloned()
     }
 
     fn resolve_executable(&mut self, origin: &Origin) -> WorkloadIx {

@@ -221,6 +221,7 @@ impl Core {
     fn talk_to_runtimes(&mut self) {
         let now = clock::boot();
         let Parts { inspector, workloads, connections, .. } = &mut self.parts;
+        workloads.set_unix_time(clock::unix());
         while let Some((container, answer)) = inspector.try_answer() {
             if let Some(merged) = workloads.handle_inspected(container, answer, now) {
                 connections.merge_workload(merged.from, merged.into);

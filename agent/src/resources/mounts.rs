@@ -96,6 +96,15 @@ impl CgroupMounts {
         mounts
     }
 
+    /// The mounts of a list, by the paths that it has.
+    pub fn parse(mountinfo: &str) -> Self {
+        let mut mounts = Self::default();
+        for mount in mountinfo.lines().filter_map(Mount::parse) {
+            mounts.add(&mount, PathBuf::from(mount.mount_point));
+        }
+        mounts
+    }
+
     /// Takes in a `mountinfo`, and notes mounts of the unified hierarchy that cannot be reached.
     fn read(
         &mut self,
@@ -219,17 +228,9 @@ mod tests {
 40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd\n\
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n";
 
-    fn parse(text: &str) -> CgroupMounts {
-        let mut mounts = CgroupMounts::default();
-        for mount in text.lines().filter_map(Mount::parse) {
-            mounts.add(&mount, PathBuf::from(mount.mount_point));
-        }
-        mounts
-    }
-
     #[test]
     fn a_hybrid_layout_has_both() {
-        let mounts = parse(HYBRID);
+        let mounts = CgroupMounts::parse(HYBRID);
         assert_eq!(mounts.layout(), Layout::Hybrid);
         assert_eq!(mounts.v1(Controller::Cpu), Some(Path::new("/sys/fs/cgroup/cpu,cpuacct")));
         assert_eq!(mounts.v1(Controller::CpuAcct), Some(Path::new("/sys/fs/cgroup/cpu,cpuacct")));
@@ -242,7 +243,7 @@ mod tests {
     fn the_other_layouts() {
         let of = |keep: &str| {
             let lines: Vec<_> = HYBRID.lines().filter(|line| line.contains(keep)).collect();
-            parse(&lines.join("\n")).layout()
+            CgroupMounts::parse(&lines.join("\n")).layout()
         };
         assert_eq!(of("cgroup2"), Layout::V2);
         assert_eq!(of("rw,memory"), Layout::V1);

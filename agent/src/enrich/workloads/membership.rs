@@ -101,7 +101,11 @@ impl Workloads {
         self.membership.passes += 1;
         self.executables.retain(|pid, _| self.membership.processes.contains_key(pid));
         for ix in self.table.indices() {
-            self.observe_oldest(ix, oldest.get(&ix).copied(), suspended);
+            let oldest = oldest.get(&ix).copied();
+            self.observe_oldest(ix, oldest, suspended);
+            if let Some(oldest) = oldest {
+                self.ask_process(ix, oldest.pid);
+            }
         }
     }
 

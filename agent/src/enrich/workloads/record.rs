@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Owner, Runtime};
 use crate::enrich::metadata::ContainerMetadata;
 use crate::enrich::naming;
-use crate::model::{BootNanos, HostPid, UptimeNanos, WorkloadIx};
+use crate::model::{BootNanos, HostPid, UnixMillis, UptimeNanos, WorkloadIx};
 use crate::registry::Labels;
 use crate::resources::{CgroupPaths, DeviceId};
 
@@ -15,17 +15,27 @@ use crate::resources::{CgroupPaths, DeviceId};
 pub(super) enum Key {
     Container(Runtime, Box<str>),
     Service(Box<str>),
+    Group(Box<str>),
     Executable(Box<str>),
 }
 
 impl Key {
-    /// Whether a cgroup's owner is this workload.
+    /// The workload of a cgroup's owner; none if executables are to tell.
+    pub(super) fn of(owner: &Owner) -> Option<Self> {
+        Some(match owner {
+            Owner::Container { runtime, id } => Self::Container(*runtime, id.clone()),
+            Owner::Service(id) => Self::Service(id.clone()),
+            Owner::Group(id) => Self::Group(id.clone()),
+            Owner::Unmanaged => return None,
+        })
+    }
+
+    /// Whether a cgroup's owner is this workload. Two hierarchies may call the runtime of one container differently.
     pub(super) fn is_of(&self, owner: &Owner) -> bool {
         match (self, owner) {
-            (Self::Container(runtime, id), Owner::Container { runtime: other, id: other_id }) => {
-                runtime == other && id == other_id
-            }
-            (Self::Service(unit), Owner::Service(other)) => unit == other,
+            (Self::Container(_, id), Owner::Container { id: other, .. })
+            | (Self::Service(id), Owner::Service(other))
+            | (Self::Group(id), Owner::Group(other)) => id == other,
             _ => false,
         }
     }
@@ -43,13 +53,13 @@ impl Key {
 
     /// Whether its processes live and die together, so that a later first start is a restart.
     pub(super) fn restarts(&self) -> bool {
-        !matches!(self, Self::Executable(_))
+        !matches!(self, Self::Executable(_) | Self::Group(_))
     }
 
     fn container_id(&self) -> String {
         match self {
             Self::Container(runtime, id) => naming::anonymous(*runtime, id),
-            Self::Service(unit) => unit.to_string(),
+            Self::Service(id) | Self::Group(id) => id.to_string(),
             Self::Executable(name) => format!("/host/{name}"),
         }
     }
@@ -64,9 +74,33 @@ pub(super) enum Naming {
     Final,
 }
 
+/// What only a process of a container can tell about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// Nothing is missing.
+    Needless,
+    /// So many processes may still be looked at.
+    Wanted(u8),
+    /// The container's id, which its cgroup does not show.
+    Told(Arc<str>),
+}
+
+impl Hint {
+    /// A sandbox has a handful of processes, and the one that knows is among the first.
+    const LOOKS: u8 = 8;
+
+    fn of(key: &Key) -> Self {
+        match key {
+            Key::Container(Runtime::Sandbox | Runtime::Nomad, _) => Self::Wanted(Self::LOOKS),
+            _ => Self::Needless,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) key: Key,
+    pub(super) hint: Hint,
     pub(super) container_id: Box<str>,
     pub(super) labels: Arc<Labels>,
     pub(super) naming: Naming,
@@ -102,6 +136,7 @@ impl Record {
             container_id: container_id.into(),
             naming: if is_asked { Naming::Pending } else { Naming::Final },
             is_allowed: true,
+            hint: Hint::of(&key),
             key,
             metadata: None,
             info: None,
@@ -122,9 +157,10 @@ impl Record {
         self.last_seen = self.last_seen.max(now);
     }
 
-    /// Whether it is the container with an id.
+    /// Whether it is the container with an id: its own, or the one a process told.
     pub(super) fn has_id(&self, id: &str) -> bool {
-        matches!(&self.key, Key::Container(_, own) if **own == *id)
+        let is_told = matches!(&self.hint, Hint::Told(told) if **told == *id);
+        is_told || matches!(&self.key, Key::Container(_, own) if **own == *id)
     }
 
     /// Goes on counting where an older one of the same name stopped.
@@ -141,9 +177,9 @@ impl Record {
     }
 
     /// Takes over what a runtime tells.
-    pub(super) fn describe(&mut self, metadata: ContainerMetadata) {
+    pub(super) fn describe(&mut self, metadata: ContainerMetadata, now: Option<UnixMillis>) {
         if let Key::Container(runtime, _) = &self.key
-            && let Some(container_id) = naming::named(*runtime, &metadata)
+            && let Some(container_id) = naming::named(*runtime, &metadata, now)
             && *container_id != *self.container_id
         {
             self.labels = labels(&container_id);

@@ -11,7 +11,7 @@ use regex::Regex;
 use super::record::{Key, Record, labels};
 use super::{COMM_LEN, Workloads};
 use crate::enrich::metadata::ContainerMetadata;
-use crate::model::{BootNanos, WorkloadIx};
+use crate::model::{BootNanos, UnixMillis, WorkloadIx};
 
 /// Which `container_id`s are shown.
 #[derive(Debug, Default)]
@@ -118,13 +118,24 @@ impl Table {
     }
 
     /// Names a container by its metadata, unless the index is another container's by now.
-    pub(super) fn name(&mut self, ix: WorkloadIx, id: &str, metadata: ContainerMetadata) -> Option<Merged> {
+    pub(super) fn name(
+        &mut self,
+        ix: WorkloadIx,
+        id: &str,
+        metadata: ContainerMetadata,
+        now: Option<UnixMillis>,
+    ) -> Option<Merged> {
         let record = self.records.get_mut(&ix).filter(|record| record.has_id(id))?;
         if self.by_container_id.get(&record.container_id) == Some(&ix) {
             self.by_container_id.remove(&record.container_id);
         }
-        record.describe(metadata);
+        record.describe(metadata, now);
         self.take_name(ix)
+    }
+
+    /// Whether a workload has this `container_id`.
+    pub(super) fn is_taken(&self, container_id: &str) -> bool {
+        self.by_container_id.contains_key(container_id)
     }
 
     /// Forgets what is gone long enough. See [`Workloads::retired`].

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 mod disks;
+mod hints;
 mod names;
 
 use super::*;
