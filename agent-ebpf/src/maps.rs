@@ -1,12 +1,13 @@
 //! Maps that more than one family uses. Sizes come from `sonde_abi::budget`, where a test adds them up.
 
 use aya_ebpf::{
-    btf_maps::{HashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
     helpers::bpf_ringbuf_query,
     macros::btf_map,
 };
 use sonde_abi::{
-    budget::{CONNS_MAX, EVENTS_BYTES, LOSSES_MAX},
+    budget::{CONNS_MAX, EVENTS_BYTES, EXITED_MAX, LOSSES_MAX},
+    process::{Exited, ExitedKey},
     tcp::Conn,
 };
 
@@ -27,6 +28,18 @@ pub static CONN_BY_SOCK: HashMap<u64, Conn, CONNS_MAX, NO_PREALLOC> = HashMap::n
 /// once, and the loader gives it its size only when that program is the one to be used.
 #[btf_map]
 pub static CONN_BY_SOCK_TP: HashMap<u64, Conn, 1, 0> = HashMap::new();
+
+/// Threads that ended without having been listed by a pass, by owner: one of the two is written while the other one is
+/// taken empty. `sonde_abi::process::pass` tells which.
+#[btf_map]
+pub static EXITED_A: HashMap<ExitedKey, Exited, EXITED_MAX, NO_PREALLOC> = HashMap::new();
+/// See [`EXITED_A`].
+#[btf_map]
+pub static EXITED_B: HashMap<ExitedKey, Exited, EXITED_MAX, NO_PREALLOC> = HashMap::new();
+
+/// The mark of the last pass over all tasks, written by the agent.
+#[btf_map]
+pub static PASS: Array<u64, 1> = Array::new();
 
 /// Counters of `sonde_abi::codes::Loss`, per CPU.
 #[btf_map]

@@ -67,3 +67,17 @@ pub unsafe fn pointer(base: *const u8, field: &Offset) -> *const u8 {
     // SAFETY: passed on.
     unsafe { Probed::field::<usize>(base, field) as *const u8 }
 }
+
+/// Adds to a number that other CPUs add to at the same time. The instruction that also fetches came with Linux 5.12; this
+/// one is as old as the maps.
+///
+/// # Safety
+///
+/// `number` is an aligned value of a map.
+#[inline(always)]
+pub unsafe fn add(number: *mut u64, amount: u64) {
+    // SAFETY: as the caller says.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({number} + 0) += {amount}", number = in(reg) number, amount = in(reg) amount);
+    }
+}

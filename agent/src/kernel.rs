@@ -8,12 +8,14 @@
 mod attach;
 pub mod btf;
 pub mod capabilities;
+mod exits;
 mod feature;
 mod heap;
 mod iterator;
 mod object;
 mod offsets;
 mod ring;
+mod signature;
 mod stats;
 mod tracefs;
 
@@ -24,11 +26,13 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray},
 };
 
+use sonde_abi::process::{Exited, ExitedKey};
+
 pub use feature::{Choice, FeatureId, FeatureStatus, Verdict};
 pub use ring::Wakeups;
 pub use stats::{LossCount, MapStats, ProgramStats};
 
-use self::ring::Ring;
+use self::{exits::Exits, ring::Ring};
 
 /// What the loader needs to know.
 #[derive(Clone, Debug)]
@@ -56,6 +60,7 @@ struct Loaded {
     ring: Ring,
     conns: HashMap<MapData, u64, ConnValue>,
     losses: PerCpuArray<MapData, u64>,
+    exits: Exits,
     iterator_buffer: Vec<u8>,
     map_fds: Vec<(String, OwnedFd)>,
 }
@@ -122,6 +127,20 @@ impl Kernel {
         self.iterate(FeatureId::ProcessTasks, handle)
     }
 
+    /// Begins a pass over all tasks: from now on threads that it cannot list are added up anew. Returns the mark by which
+    /// both halves tell them; `None` when ends of threads are not told.
+    pub fn begin_task_pass(&mut self, now_ns: u64) -> Option<u64> {
+        let works = self.has(FeatureId::ProcessTasks) && self.has(FeatureId::ProcessExits);
+        self.loaded.as_mut().filter(|_| works)?.exits.begin_pass(now_ns)
+    }
+
+    /// Hands over what was added up before the last pass began, and forgets it.
+    pub fn take_exited(&mut self, handle: impl FnMut(&ExitedKey, &Exited)) {
+        if let Some(loaded) = self.loaded.as_mut() {
+            loaded.exits.take(handle);
+        }
+    }
+
     fn iterate(&mut self, feature: FeatureId, handle: impl FnMut(&[u8])) -> io::Result<()> {
         let loaded = self.loaded.as_mut().ok_or(io::ErrorKind::Unsupported)?;
         iterator::run(&mut loaded.ebpf, feature, &mut loaded.iterator_buffer, handle)
@@ -170,6 +189,7 @@ impl Loaded {
         let conns = HashMap::try_from(map(name)?).map_err(|error| format!("map `{name}`: {error}"))?;
         let losses =
             PerCpuArray::try_from(map("LOSSES")?).map_err(|error| format!("map `LOSSES`: {error}"))?;
-        Ok(Self { ebpf, ring, conns, losses, iterator_buffer: Vec::new(), map_fds })
+        let exits = Exits::new([map("EXITED_A")?, map("EXITED_B")?], map("PASS")?)?;
+        Ok(Self { exits, ebpf, ring, conns, losses, iterator_buffer: Vec::new(), map_fds })
     }
 }

@@ -6,6 +6,6 @@ mod tcp;
 mod time;
 
 pub use origin::{CgroupId, HostPid, NetnsId, Origin, WorkloadIx};
-pub use task::{Task, Thread};
+pub use task::{ShortLived, Task, Thread, ThreadExit, Waited};
 pub use tcp::{Counters, Role, SocketId, SocketKind, TcpSocket};
 pub use time::{BootNanos, UnixMillis, UptimeNanos};

@@ -7,6 +7,7 @@ mod clock;
 mod core;
 mod latency;
 mod namespaces;
+mod processes;
 mod series;
 mod suspects;
 mod traffic;

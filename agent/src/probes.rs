@@ -6,7 +6,7 @@ pub mod cgroup;
 pub mod process;
 pub mod tcp;
 
-use sonde_abi::{DecodeError, cgroup::CgroupRecord, record, tcp::TcpRecord};
+use sonde_abi::{DecodeError, cgroup::CgroupRecord, process::TaskRecord, record, tcp::TcpRecord};
 
 use crate::model::TcpSocket;
 
@@ -18,6 +18,8 @@ pub enum Event {
     Tcp(TcpSocket),
     /// In a cgroup's life.
     Cgroup(cgroup::CgroupEvent),
+    /// In a process' life.
+    Process(process::ProcessEvent),
 }
 
 /// Decodes one record of the ring.
@@ -33,6 +35,9 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
     }
     if CgroupRecord::has_kind(kind) {
         return cgroup::decode(bytes).map(Event::Cgroup);
+    }
+    if TaskRecord::has_kind(kind) {
+        return process::decode(bytes).map(Event::Process);
     }
     Err(DecodeError::Kind)
 }

@@ -5,7 +5,11 @@
 
 use core::mem::size_of;
 
-use crate::{codes::Loss, tcp::Conn};
+use crate::{
+    codes::Loss,
+    process::{Exited, ExitedKey},
+    tcp::Conn,
+};
 
 /// What all maps together may take on an idle node, bytes.
 pub const BUDGET_BYTES: u64 = 16 << 20;
@@ -19,6 +23,9 @@ pub const CONNS_MAX: usize = 1 << 17;
 /// Connections tracked at once where only the plain tracepoint can be used; see `CONN_BY_SOCK_TP`.
 pub const CONNS_TRACEPOINT_MAX: u32 = 1 << 14;
 
+/// Owners of threads that ended between two passes without having been listed. Entries are allocated when used.
+pub const EXITED_MAX: usize = 4096;
+
 /// Slots for losses.
 pub const LOSSES_MAX: usize = Loss::ALL.len();
 
@@ -29,6 +36,8 @@ pub enum Shape {
     HashOnDemand,
     /// All at creation.
     HashAtOnce,
+    /// All at creation.
+    Array,
     /// All at creation, once per CPU.
     PerCpuArray,
     /// All at creation.
@@ -68,8 +77,17 @@ pub const MAPS: &[MapCost] = &[
         value: size_of::<Conn>(),
         max_entries: 1,
     },
+    exited("EXITED_A"),
+    exited("EXITED_B"),
+    MapCost { name: "PASS", shape: Shape::Array, key: 4, value: 8, max_entries: 1 },
     MapCost { name: "LOSSES", shape: Shape::PerCpuArray, key: 4, value: 8, max_entries: LOSSES_MAX },
 ];
+
+/// One of the two maps of threads that ended.
+const fn exited(name: &'static str) -> MapCost {
+    let (key, value) = (size_of::<ExitedKey>(), size_of::<Exited>());
+    MapCost { name, shape: Shape::HashOnDemand, key, value, max_entries: EXITED_MAX }
+}
 
 impl MapCost {
     /// Bytes taken when the map is empty.
@@ -81,6 +99,7 @@ impl MapCost {
             Shape::HashAtOnce => {
                 self.max_entries.next_power_of_two() * 16 + (self.max_entries + cpus) * self.element_bytes()
             }
+            Shape::Array => self.max_entries * self.value.next_multiple_of(8),
             Shape::PerCpuArray => self.max_entries * (8 + self.value.next_multiple_of(8) * cpus),
             Shape::Ring => self.max_entries + 3 * 4096,
         };
@@ -96,7 +115,7 @@ impl MapCost {
     pub const fn full_bytes(&self, cpus: usize) -> u64 {
         let elements = match self.shape {
             Shape::HashOnDemand => self.max_entries * self.element_bytes(),
-            Shape::HashAtOnce | Shape::PerCpuArray | Shape::Ring => 0,
+            Shape::HashAtOnce | Shape::Array | Shape::PerCpuArray | Shape::Ring => 0,
         };
         self.idle_bytes(cpus) + elements as u64
     }

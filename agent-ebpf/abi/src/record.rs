@@ -85,6 +85,20 @@ pub fn decode<T: Record>(bytes: &[u8]) -> Result<T, DecodeError> {
     Ok(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
+/// A key or value of a map: plain old data of a fixed layout, without a header.
+///
+/// # Safety
+///
+/// The type is `repr(C)`, has no padding bytes the compiler may leave unwritten, and every bit pattern is a valid value.
+pub unsafe trait Plain: Copy {}
+
+/// Reads a key or value; `None` when it is not of the type's size.
+pub fn plain<T: Plain>(bytes: &[u8]) -> Option<T> {
+    // SAFETY: the length is checked, `Plain` promises that any bytes are a valid `T`, and the read does not ask for
+    // alignment.
+    (bytes.len() == size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
 /// A name in a fixed field, up to its first NUL; bytes that are not UTF-8 end it.
 pub fn text(bytes: &[u8]) -> &str {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());

@@ -123,7 +123,7 @@ fn threads(directory: &Path, take: impl FnMut(Thread)) {
     let measured = |thread: fs::DirEntry| -> Option<Thread> {
         let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
         let run_delay_ns = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
-        Some(Thread { tid: thread.file_name().to_str()?.parse().ok()?, run_delay_ns })
+        Some(Thread::new(thread.file_name().to_str()?.parse().ok()?, run_delay_ns))
     };
     // A process that is gone has no such directory.
     let entries = fs::read_dir(directory.join("task"));
@@ -200,7 +200,7 @@ mod tests {
         });
         let origin = Origin { pid: HostPid(10), v1: CgroupId(1), v2: CgroupId(2), comm: "a) (b".into() };
         let mut expected = Task::new(origin, UptimeNanos(250 * 1_000_000_000 / ticks_per_second()));
-        expected.add_thread(Thread { tid: 10, run_delay_ns: 77 });
+        expected.add_thread(Thread::new(10, 77));
         assert_eq!(tasks.unwrap(), [expected]);
     }
 

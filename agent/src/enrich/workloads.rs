@@ -5,6 +5,7 @@
 //! is new shares one workload, [`Workloads::OVERFLOW`], and is counted. An index is never used twice.
 
 mod emit;
+mod exits;
 mod hints;
 mod membership;
 mod record;
@@ -107,6 +108,7 @@ pub struct Workloads {
     tree: CgroupTree,
     table: Table,
     membership: Membership,
+    happened: exits::Happened,
     inspections: Inspections,
     /// Containers and services by their v1 and v2 cgroups. What is retired is skipped, since an index is never used twice.
     by_cgroups: HashMap<(CgroupId, CgroupId), WorkloadIx>,
@@ -143,6 +145,7 @@ impl Workloads {
             tree: CgroupTree::new(&mounts),
             table: Table::new(settings.max_workloads, settings.keep_gone, filter),
             membership: Membership::default(),
+            happened: exits::Happened::default(),
             inspections: Inspections::default(),
             by_cgroups: HashMap::new(),
             executables: HashMap::new(),

@@ -82,6 +82,9 @@ fn take(ebpf: &mut Ebpf, context: &Context, choice: &Choice) -> Result<(), Refus
 
 fn btf_tracepoint(ebpf: &mut Ebpf, context: &Context, program: &str, hook: &str) -> Result<(), Refusal> {
     let btf = context.btf.as_ref().map_err(|reason| Refusal::Unsupported(reason.clone()))?;
+    if let Some((_, reason)) = context.unfit.iter().find(|(name, _)| *name == program) {
+        return Err(Refusal::Unsupported(reason.clone()));
+    }
     let program = find::<BtfTracePoint>(ebpf, program)?;
     program.load(hook, btf).map_err(|error| refusal(&error))?;
     program.attach().map_err(|error| refusal(&error)).map(drop)

@@ -3,6 +3,7 @@
 //! Format: Documentation/bpf/btf.rst in the kernel's sources. The blob is `/sys/kernel/btf/vmlinux` (5–8 MB), or a file
 //! named by configuration, so every access is checked: a damaged blob is an error, not a panic.
 
+mod hook;
 mod sparse;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ const TYPE_BYTES: usize = 12;
 /// `enum BTF_KIND_*`, include/uapi/linux/btf.h.
 mod kind {
     pub const INT: u32 = 1;
+    pub const PTR: u32 = 2;
     pub const ARRAY: u32 = 3;
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;

@@ -15,6 +15,10 @@ pub enum FeatureId {
     TcpSockets,
     /// Processes with their cgroups.
     ProcessTasks,
+    /// What threads that end had waited.
+    ProcessExits,
+    /// Victims of the OOM killer.
+    ProcessOom,
     /// Cgroups as they come and go.
     CgroupDirectories,
 }
@@ -32,8 +36,14 @@ pub enum Choice {
 
 impl FeatureId {
     /// All features, in the order they are loaded and shown.
-    pub const ALL: &'static [Self] =
-        &[Self::TcpLifecycle, Self::TcpSockets, Self::ProcessTasks, Self::CgroupDirectories];
+    pub const ALL: &'static [Self] = &[
+        Self::TcpLifecycle,
+        Self::TcpSockets,
+        Self::ProcessTasks,
+        Self::ProcessExits,
+        Self::ProcessOom,
+        Self::CgroupDirectories,
+    ];
 
     /// The probe that configuration names, and the feature's own name within it.
     pub const fn names(self) -> (&'static str, &'static str) {
@@ -41,6 +51,8 @@ impl FeatureId {
             Self::TcpLifecycle => ("tcp", "lifecycle"),
             Self::TcpSockets => ("tcp", "sockets"),
             Self::ProcessTasks => ("process", "tasks"),
+            Self::ProcessExits => ("process", "exits"),
+            Self::ProcessOom => ("process", "oom"),
             Self::CgroupDirectories => ("cgroup", "directories"),
         }
     }
@@ -54,6 +66,11 @@ impl FeatureId {
             ],
             Self::TcpSockets => &[Choice::Iterator("tcp_iter", "task_file")],
             Self::ProcessTasks => &[Choice::Iterator("task_iter", "task")],
+            Self::ProcessExits => &[Choice::BtfTracepoints(&[("task_exit", "sched_process_exit")])],
+            Self::ProcessOom => &[
+                Choice::BtfTracepoints(&[("oom_victim", "mark_victim")]),
+                Choice::BtfTracepoints(&[("oom_victim_pid", "mark_victim")]),
+            ],
             Self::CgroupDirectories => &[Choice::BtfTracepoints(&[
                 ("cgroup_mkdir", "cgroup_mkdir"),
                 ("cgroup_rmdir", "cgroup_rmdir"),
@@ -88,7 +105,9 @@ impl FeatureId {
                 "cgroup",
                 "kernfs_node",
             ],
-            Self::ProcessTasks => &["task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"],
+            Self::ProcessTasks | Self::ProcessExits | Self::ProcessOom => {
+                &["task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"]
+            }
             Self::CgroupDirectories => &["cgroup", "cgroup_root", "kernfs_node"],
         }
     }
@@ -99,6 +118,8 @@ impl FeatureId {
             Self::TcpLifecycle => "TCP connections are not counted",
             Self::TcpSockets => "bytes, retransmits and connections older than the agent are not seen",
             Self::ProcessTasks => "processes are listed from /proc instead",
+            Self::ProcessExits => "what threads waited between the last pass and their end is not counted",
+            Self::ProcessOom => "OOM kills are taken from cgroup files, where there are any",
             Self::CgroupDirectories => "containers that live shorter than a rescan may stay unnamed",
         }
     }

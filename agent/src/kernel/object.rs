@@ -11,7 +11,7 @@ use super::{
     btf::{self, Btf, BtfError},
     capabilities, feature,
     offsets::{self, Offsets},
-    tracefs,
+    signature, tracefs,
 };
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sonde-ebpf.o"));
@@ -22,6 +22,8 @@ pub struct Context {
     pub btf: Result<AyaBtf, String>,
     /// Members of structures that this kernel does not have, by structure.
     pub missing: Vec<BtfError>,
+    /// Programs whose hook passes something else here, with the reason.
+    pub unfit: Vec<(&'static str, String)>,
     /// Why the plain tracepoint's format is not known, if so.
     pub tracefs: Result<(), String>,
 }
@@ -36,9 +38,9 @@ pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
     // agent's peak memory: it goes first, and is let go, while nothing else is there.
     let mut loader = EbpfLoader::new();
     loader.btf(None);
-    let (btf, offsets) = match read_btf(options) {
-        Ok((btf, offsets)) => (Ok(btf), offsets),
-        Err(reason) => (Err(reason), Offsets::default()),
+    let (btf, offsets, unfit) = match read_btf(options) {
+        Ok((btf, offsets, unfit)) => (Ok(btf), offsets, unfit),
+        Err(reason) => (Err(reason), Offsets::default(), Vec::new()),
     };
     let (tracefs, format) = match tracefs::inet_sock_set_state() {
         Ok(format) => (Ok(()), format),
@@ -53,7 +55,7 @@ pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
         loader.map_max_entries("CONN_BY_SOCK_TP", CONNS_TRACEPOINT_MAX);
     }
     let ebpf = loader.load(OBJECT).map_err(|error| with_capabilities(explain(&error)))?;
-    Ok((ebpf, Context { btf, missing: offsets.missing, tracefs }))
+    Ok((ebpf, Context { btf, missing: offsets.missing, unfit, tracefs }))
 }
 
 /// Creating the maps is the first thing that a missing capability refuses.
@@ -67,18 +69,22 @@ fn with_capabilities(reason: String) -> String {
     }
 }
 
-fn read_btf(options: &Options) -> Result<(AyaBtf, Offsets), String> {
+/// What is taken from the kernel's types: hooks, offsets, and programs that do not fit their hooks.
+type Known = (AyaBtf, Offsets, Vec<(&'static str, String)>);
+
+fn read_btf(options: &Options) -> Result<Known, String> {
     let name = options.btf.display();
     let blob = fs::read(&options.btf).map_err(|error| format!("kernel type information {name}: {error}"))?;
     let describe = |error: &dyn std::error::Error| format!("kernel type information {name}: {error}");
     let btf = Btf::parse(&blob).map_err(|error| describe(&error))?;
     let offsets = offsets::resolve(&btf);
+    let unfit = signature::unfit(&btf);
     let sparse = btf::sparse(&btf, &feature::hooks()).map_err(|error| describe(&error))?;
     // The kernel's blob and its index are gone before the next allocations, so that the peak is one of the two.
     drop(btf);
     drop(blob);
     let btf = AyaBtf::parse(&sparse, Endianness::default()).map_err(|error| describe(&error))?;
-    Ok((btf, offsets))
+    Ok((btf, offsets, unfit))
 }
 
 /// One sentence for an error with its causes.

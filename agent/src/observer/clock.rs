@@ -4,11 +4,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::model::{BootNanos, UnixMillis};
+use crate::model::{BootNanos, UnixMillis, UptimeNanos};
 
 /// Now, on the kernel half's clock.
 pub fn boot() -> BootNanos {
     BootNanos(nanos(ClockId::Monotonic))
+}
+
+/// Now, on the clock of processes' starts.
+pub fn uptime() -> UptimeNanos {
+    UptimeNanos(nanos(ClockId::Boottime))
 }
 
 /// How long the machine was suspended since its boot, nanoseconds, to within the time of two system calls.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    clock, latency::LatencyLabels, namespaces::Namespaces, series::SeriesLabels, suspects::Suspects, traffic,
+    clock, latency::LatencyLabels, namespaces::Namespaces, processes, series::SeriesLabels,
+    suspects::Suspects, traffic,
 };
 use crate::edges::EdgeStats;
 use crate::enrich::docker::Inspector;
@@ -14,9 +15,9 @@ use crate::health::Board;
 use crate::kernel::{FeatureId, Kernel, Wakeups};
 use crate::model::{BootNanos, TcpSocket, UnixMillis};
 use crate::node::{self, NodeIdentity, NodeReader};
-use crate::probes::{self, Event, cgroup::CgroupEvent, process::Gather};
+use crate::probes::{self, Event, cgroup::CgroupEvent};
 use crate::registry::{Labels, Rejections, Snapshot, SnapshotBuilder};
-use crate::state::Connections;
+use crate::state::{Connections, Measurements};
 use crate::telemetry::{QueueFill, Telemetry};
 
 /// Events taken before anything else gets its turn.
@@ -59,8 +60,9 @@ pub struct Parts {
 
 /// The loop's state.
 pub struct Core {
-    parts: Parts,
-    telemetry: Telemetry,
+    pub(super) parts: Parts,
+    pub(super) telemetry: Telemetry,
+    pub(super) measurements: Measurements,
     series: SeriesLabels,
     latency: LatencyLabels,
     namespaces: Namespaces,
@@ -75,6 +77,7 @@ impl Core {
     pub fn new(parts: Parts) -> Self {
         let mut core = Self {
             telemetry: Telemetry::new(clock::unix()),
+            measurements: Measurements::default(),
             series: SeriesLabels::default(),
             latency: LatencyLabels::default(),
             namespaces: Namespaces::new(&parts.proc_root),
@@ -109,7 +112,7 @@ impl Core {
     /// Takes events until the ring is empty or the budget used up.
     pub fn drain(&mut self) {
         let now = clock::boot();
-        let Self { parts, telemetry, .. } = self;
+        let Self { parts, telemetry, measurements, .. } = self;
         let Parts { kernel, connections, workloads, .. } = parts;
         kernel.drain(DRAIN_BUDGET, |bytes| match probes::decode(bytes) {
             Ok(Event::Tcp(socket)) => {
@@ -119,6 +122,9 @@ impl Core {
             Ok(Event::Cgroup(event)) => {
                 telemetry.count_event(if event.created { "cgroup_created" } else { "cgroup_removed" });
                 handle_cgroup(workloads, &event);
+            }
+            Ok(Event::Process(event)) => {
+                telemetry.count_event(processes::handle(workloads, measurements, &event, now));
             }
             Err(error) => telemetry.count_decode_error(error),
         });
@@ -148,6 +154,7 @@ impl Core {
         let Self { parts, telemetry, series, suspects, .. } = self;
         let retired = parts.workloads.retired(now);
         parts.connections.collect_garbage(before(now, parts.forget_after), &retired);
+        self.measurements.forget(&retired);
         series.retain(parts.connections.flows());
         let tracked = parts.kernel.tracked_sockets();
         telemetry.tracked_connections(tracked.len());
@@ -167,32 +174,6 @@ impl Core {
         self.drain();
         self.pass_sockets();
         self.drain();
-    }
-
-    fn pass_tasks(&mut self) {
-        let now = clock::boot();
-        let Parts { kernel, workloads, .. } = &mut self.parts;
-        let mut gather = Gather::default();
-        let telemetry = &mut self.telemetry;
-        let walked = kernel.tasks(|row| {
-            if let Err(error) = gather.push(row) {
-                telemetry.count_decode_error(error);
-            }
-        });
-        let tasks = match walked {
-            Ok(()) => Ok(gather.finish()),
-            // Without the iterator, /proc tells the same for more time.
-            Err(error) => {
-                if kernel.has(FeatureId::ProcessTasks) {
-                    telemetry.count_pass_failure("tasks", &error);
-                }
-                workloads.walk_processes()
-            }
-        };
-        match tasks {
-            Ok(tasks) => workloads.observe_tasks(&tasks, now, clock::suspended()),
-            Err(error) => telemetry.count_pass_failure("tasks", &error),
-        }
     }
 
     fn pass_sockets(&mut self) {
@@ -225,6 +206,7 @@ impl Core {
         while let Some((container, answer)) = inspector.try_answer() {
             if let Some(merged) = workloads.handle_inspected(container, answer, now) {
                 connections.merge_workload(merged.from, merged.into);
+                self.measurements.merge(merged.from, merged.into);
             }
         }
         while let Some(container) = workloads.next_inspection() {

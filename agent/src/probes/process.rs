@@ -1,18 +1,70 @@
-//! Processes: program `task_iter`.
+//! Processes: programs `task_iter`, `task_exit` and `oom_victim`.
 
 use std::collections::HashMap;
 
-use sonde_abi::{DecodeError, process::TaskRecord, record};
+use sonde_abi::process::{
+    Exited, ExitedKey, FLAG_EXITING, FLAG_KERNEL, KIND_EXITED, KIND_OOM_VICTIM, TaskRecord, UNMEASURED, pass,
+};
+use sonde_abi::{DecodeError, record};
 
-use crate::model::{CgroupId, HostPid, Origin, Task, Thread, UptimeNanos};
+use crate::model::{CgroupId, HostPid, Origin, ShortLived, Task, Thread, ThreadExit, UptimeNanos, Waited};
+
+/// Something that happened to a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessEvent {
+    /// A thread has ended.
+    Exited(ThreadExit),
+    /// The OOM killer has chosen the process.
+    OomVictim(Origin),
+}
+
+/// Decodes an event.
+///
+/// # Errors
+///
+/// As [`super::decode`].
+pub fn decode(bytes: &[u8]) -> Result<ProcessEvent, DecodeError> {
+    let record: TaskRecord = record::decode(bytes)?;
+    match record.header.kind {
+        KIND_EXITED => Ok(ProcessEvent::Exited(ThreadExit {
+            origin: origin(&record),
+            tid: record.tid,
+            is_kernel: record.flags & FLAG_KERNEL != 0,
+            waited: waited(&record),
+        })),
+        KIND_OOM_VICTIM => Ok(ProcessEvent::OomVictim(origin(&record))),
+        _ => Err(DecodeError::Kind),
+    }
+}
+
+/// Threads that the kernel half has added up.
+pub fn short_lived(key: &ExitedKey, exited: &Exited) -> ShortLived {
+    ShortLived {
+        origin: Origin {
+            pid: HostPid(key.tgid),
+            v2: CgroupId(key.cgroup_v2),
+            v1: CgroupId(key.cgroup_v1),
+            comm: record::text(&key.comm).into(),
+        },
+        is_kernel: key.flags & FLAG_KERNEL != 0,
+        waited: Waited { cpu_ns: exited.run_delay_ns, disk_ns: exited.disk_delay_ns },
+    }
+}
 
 /// Gathers the rows of one walk, a thread each, into processes.
 #[derive(Debug, Default)]
 pub struct Gather {
     tasks: HashMap<u32, Task>,
+    mark: Option<u64>,
 }
 
 impl Gather {
+    /// With the mark of the pass that the kernel half was given, when it tells of threads that end: those that are
+    /// younger than the pass are left to the next one, and those that have begun to end to their events.
+    pub fn new(mark: Option<u64>) -> Self {
+        Self { tasks: HashMap::new(), mark }
+    }
+
     /// Takes one row.
     ///
     /// # Errors
@@ -26,8 +78,12 @@ impl Gather {
             task.origin = origin(&record);
             task.started = started;
         }
-        if record.run_delay_ns != u64::MAX {
-            task.add_thread(Thread { tid: record.tid, run_delay_ns: record.run_delay_ns });
+        task.counts_disk_delay |= record.disk_delay_ns != UNMEASURED;
+        let is_too_young = self.mark.is_some_and(|mark| !pass::may_have_listed(mark, record.started_ns));
+        let is_measured = record.run_delay_ns != UNMEASURED || record.disk_delay_ns != UNMEASURED;
+        if is_measured && !is_too_young {
+            let is_exiting = self.mark.is_some() && record.flags & FLAG_EXITING != 0;
+            task.add_thread(Thread { tid: record.tid, waited: waited(&record), is_exiting });
         }
         Ok(())
     }
@@ -36,6 +92,11 @@ impl Gather {
     pub fn finish(self) -> Vec<Task> {
         self.tasks.into_values().collect()
     }
+}
+
+fn waited(record: &TaskRecord) -> Waited {
+    let measured = |value: u64| if value == UNMEASURED { 0 } else { value };
+    Waited { cpu_ns: measured(record.run_delay_ns), disk_ns: measured(record.disk_delay_ns) }
 }
 
 fn origin(record: &TaskRecord) -> Origin {
@@ -48,47 +109,5 @@ fn origin(record: &TaskRecord) -> Origin {
 }
 
 #[cfg(test)]
-mod tests {
-    use sonde_abi::process::KIND_TASK;
-    use sonde_abi::record::Header;
-
-    use super::*;
-
-    /// A row as the kernel half writes it, in the machine's own byte order.
-    fn row(tgid: u32, tid: u32, started_ns: u64, run_delay_ns: u64) -> Vec<u8> {
-        let header = Header::of::<TaskRecord>(KIND_TASK);
-        let (kind, size) = (header.kind.to_ne_bytes(), header.size.to_ne_bytes());
-        let mut bytes = [kind.as_slice(), size.as_slice()].concat();
-        bytes.resize(size_of::<Header>(), 0);
-        for field in [2, 1, started_ns, run_delay_ns] {
-            bytes.extend(u64::to_ne_bytes(field));
-        }
-        bytes.extend(b"name\0\0\0\0\0\0\0\0\0\0\0\0");
-        bytes.extend([tgid.to_ne_bytes(), tid.to_ne_bytes()].concat());
-        bytes
-    }
-
-    #[test]
-    fn threads_become_processes_and_the_unmeasured_have_none() {
-        let mut gather = Gather::default();
-        for row in [row(7, 8, 20, 300), row(7, 7, 10, 200), row(9, 9, 30, u64::MAX)] {
-            gather.push(&row).unwrap();
-        }
-        let mut tasks = gather.finish();
-        tasks.sort_by_key(|task| task.origin.pid);
-        let thread = |tid, run_delay_ns| Thread { tid, run_delay_ns };
-        assert_eq!((tasks[0].origin.pid, tasks[0].started), (HostPid(7), UptimeNanos(10)));
-        assert_eq!(tasks[0].threads, [thread(8, 300), thread(7, 200)]);
-        assert_eq!((tasks[1].started, &*tasks[1].threads), (UptimeNanos(30), &[][..]));
-    }
-
-    #[test]
-    fn threads_beyond_the_cap_are_counted() {
-        let mut gather = Gather::default();
-        for tid in 0..Task::MAX_THREADS as u32 + 3 {
-            gather.push(&row(7, 7 + tid, 1, 1)).unwrap();
-        }
-        let tasks = gather.finish();
-        assert_eq!((tasks[0].threads.len(), tasks[0].threads_left_out), (Task::MAX_THREADS, 3));
-    }
-}
+#[path = "process/tests.rs"]
+mod tests;

@@ -1,10 +1,13 @@
-//! Which processes are in which workload, from full passes over all tasks: restarts and time spent waiting for a CPU.
+//! Which processes are in which workload, from full passes over all tasks: restarts, and time spent waiting.
+//!
+//! What a thread waited is counted once: each pass counts what came since the pass before, and the end of a thread what
+//! came since the last pass. See [`super::exits`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{MAX_PROCESSES, Workloads};
 use crate::enrich::metadata::ContainerRef;
-use crate::model::{BootNanos, HostPid, Task, Thread, UptimeNanos, WorkloadIx};
+use crate::model::{BootNanos, HostPid, Task, Thread, UptimeNanos, Waited, WorkloadIx};
 
 /// What is remembered of the processes between two passes.
 #[derive(Debug, Default)]
@@ -14,27 +17,24 @@ pub(super) struct Membership {
     overflowed: u64,
     /// Whether any process ever waited. A kernel that does not count it shows zero for all.
     counts_run_delay: bool,
+    counts_disk_delay: bool,
+    /// Threads that ended since a pass was begun: it may list them nevertheless.
+    ended: HashSet<(HostPid, u32)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Process {
     started: UptimeNanos,
     /// In order of their ids.
-    threads: Box<[Thread]>,
+    threads: Vec<Thread>,
 }
 
 impl Process {
-    fn of(task: &Task) -> Self {
-        let mut threads = task.threads.clone();
-        threads.sort_unstable_by_key(|thread| thread.tid);
-        Self { started: task.started, threads: threads.into() }
-    }
-
-    /// What a thread had waited when it was last seen; 0 for a new one, also when it has the id of one that ended.
-    fn waited_before(&self, thread: &Thread) -> u64 {
-        let known = self.threads.binary_search_by_key(&thread.tid, |known| known.tid);
-        let before = known.map_or(0, |index| self.threads[index].run_delay_ns);
-        if before <= thread.run_delay_ns { before } else { 0 }
+    /// What a thread had waited when it was last seen; nothing for a new one, also when it has the id of one that ended.
+    fn waited_before(&self, thread: &Thread) -> Option<Waited> {
+        let index = self.threads.binary_search_by_key(&thread.tid, |known| known.tid).ok()?;
+        let before = self.threads[index].waited;
+        (before.cpu_ns <= thread.waited.cpu_ns).then_some(before)
     }
 }
 
@@ -54,16 +54,48 @@ impl Membership {
         self.counts_run_delay
     }
 
-    /// How much longer the threads of a process have waited than the pass before knew, each for itself: of a thread that
-    /// ended only what it waited since that pass is lost. What was waited before the first pass is a baseline, so that a
+    pub(super) fn counts_disk_delay(&self) -> bool {
+        self.counts_disk_delay
+    }
+
+    /// A pass begins: threads whose end is told from now on may be in it.
+    pub(super) fn begin_pass(&mut self) {
+        self.ended.clear();
+    }
+
+    /// Whether there is something to compare with: what was waited before the first pass is a baseline, so that a
     /// restart of the agent does not show as waiting.
-    fn waited(&self, task: &Task) -> u64 {
-        if self.passes == 0 {
-            return 0;
+    pub(super) fn has_baseline(&self) -> bool {
+        self.passes > 0
+    }
+
+    /// Forgets a thread that ended; returns what was counted of it.
+    pub(super) fn end(&mut self, pid: HostPid, tid: u32) -> Waited {
+        self.ended.insert((pid, tid));
+        let Some(process) = self.processes.get_mut(&pid) else { return Waited::default() };
+        let found = process.threads.binary_search_by_key(&tid, |known| known.tid);
+        found.map_or(Waited::default(), |index| process.threads.remove(index).waited)
+    }
+
+    /// What a process waited since the pass before, each of its threads for itself, and what is to be remembered of it.
+    fn compare(&self, task: &Task) -> (Waited, Process) {
+        let pid = task.origin.pid;
+        let known = self.processes.get(&pid).filter(|known| known.started == task.started);
+        let mut waited = Waited::default();
+        let mut threads = Vec::with_capacity(task.threads.len());
+        for thread in task.threads.iter().filter(|thread| !self.ended.contains(&(pid, thread.tid))) {
+            let before = known.and_then(|known| known.waited_before(thread));
+            if !thread.is_exiting {
+                waited.add(thread.waited.since(before.unwrap_or_default()));
+                threads.push(*thread);
+            } else if let Some(waited) = before {
+                // Its end tells all; until then what was counted of it must be known.
+                threads.push(Thread { waited, ..*thread });
+            }
         }
-        let known = self.processes.get(&task.origin.pid).filter(|known| known.started == task.started);
-        let before = |thread: &Thread| known.map_or(0, |known| known.waited_before(thread));
-        task.threads.iter().map(|thread| thread.run_delay_ns - before(thread)).sum()
+        threads.sort_unstable_by_key(|thread| thread.tid);
+        let waited = if self.has_baseline() { waited } else { Waited::default() };
+        (waited, Process { started: task.started, threads })
     }
 }
 
@@ -90,12 +122,11 @@ impl Workloads {
                 continue;
             }
             self.membership.overflowed += task.threads_left_out;
-            self.membership.counts_run_delay |= task.threads.iter().any(|thread| thread.run_delay_ns > 0);
-            let waited = self.membership.waited(task);
-            if let Some(record) = self.table.get_mut(ix) {
-                record.run_delay_ns += waited;
-            }
-            processes.insert(task.origin.pid, Process::of(task));
+            self.membership.counts_run_delay |= task.threads.iter().any(|thread| thread.waited.cpu_ns > 0);
+            self.membership.counts_disk_delay |= task.counts_disk_delay;
+            let (waited, process) = self.membership.compare(task);
+            self.count_waited(ix, waited);
+            processes.insert(task.origin.pid, process);
         }
         self.membership.processes = processes;
         self.membership.passes += 1;

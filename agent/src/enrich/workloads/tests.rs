@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 mod disks;
+mod exits;
 mod hints;
 mod names;
 
@@ -85,7 +86,7 @@ fn task(origin: Origin, started: u64, run_delay_ns: u64) -> Task {
 fn threads(origin: Origin, started: u64, threads: &[(u32, u64)]) -> Task {
     let mut task = Task::new(origin, UptimeNanos(started * SECOND));
     threads.iter().for_each(|(tid, run_delay_ns)| {
-        task.add_thread(Thread { tid: *tid, run_delay_ns: *run_delay_ns });
+        task.add_thread(Thread::new(*tid, *run_delay_ns));
     });
     task
 }

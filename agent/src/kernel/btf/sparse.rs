@@ -41,6 +41,8 @@ pub fn sparse(btf: &Btf<'_>, hooks: &[Hook]) -> Result<Vec<u8>, BtfError> {
         }
     }
     found.sort_unstable();
+    // Several programs may share a hook.
+    found.dedup();
     let last = found.last().map_or(0, |(id, ..)| *id);
     let mut types: Vec<u32> = Vec::with_capacity(last as usize * 3);
     let mut strings = vec![0];
