@@ -19,6 +19,7 @@ use regex::Regex;
 use sonde_collector::config::{Problems, QueueConfig, RemoteWriteTarget};
 use sonde_collector::http::ListenConfig;
 
+pub use crate::enrich::runtimes::RuntimeSocket;
 pub use command_line::{Command, clap};
 pub use probes::{Probe, ProbeSwitches, Switch};
 pub use reference::reference;
@@ -51,6 +52,8 @@ pub struct Config {
     pub forget_after: Duration,
     /// Which probes are wanted.
     pub probes: ProbeSwitches,
+    /// Sockets of container runtimes at unusual places.
+    pub runtime_sockets: Vec<RuntimeSocket>,
     /// The host's procfs.
     pub proc_root: PathBuf,
     /// The host's cgroups.

@@ -5,13 +5,13 @@
 
 pub mod cgroup_path;
 pub mod cgroup_tree;
-pub mod docker;
 mod inspections;
 mod keep;
 mod metadata;
 pub(crate) mod naming;
 pub mod netns;
 pub mod process;
+pub mod runtimes;
 mod workloads;
 
 pub use cgroup_tree::Hierarchy;

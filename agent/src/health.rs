@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::enrich::{self, docker};
+use crate::enrich::{self, runtimes};
 use crate::kernel::{Kernel, capabilities};
 use crate::serve::Health;
 use crate::state::Connections;
@@ -49,7 +49,7 @@ impl Board {
         kernel: &Kernel,
         tables: &Connections,
         workloads: &enrich::Stats,
-        docker: docker::Status,
+        runtimes: &[runtimes::Status],
         push: Value,
     ) {
         let status = json!({
@@ -71,7 +71,7 @@ impl Board {
                 "executables": workloads.executables,
                 "unnamed": workloads.inspections_pending,
             },
-            "runtimes": { "docker": runtime(docker) },
+            "runtimes": runtimes.iter().map(runtime).collect::<Vec<_>>(),
             "push": push,
         });
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -88,13 +88,15 @@ pub fn missing_capabilities() -> Vec<Value> {
         .collect()
 }
 
-fn runtime(status: docker::Status) -> Value {
-    match status {
-        docker::Status::Unused => json!({ "state": "unused" }),
-        docker::Status::Connected => json!({ "state": "connected" }),
-        docker::Status::Absent(reason) => json!({ "state": "absent", "reason": reason }),
-        docker::Status::Unreachable(reason) => json!({ "state": "unreachable", "reason": reason }),
+fn runtime(status: &runtimes::Status) -> Value {
+    let mut value = json!({ "runtime": status.runtime.name(), "state": status.state.name() });
+    if let Some(endpoint) = &status.endpoint {
+        value["endpoint"] = json!(endpoint.display().to_string());
     }
+    if let Some(reason) = status.state.reason() {
+        value["reason"] = json!(reason);
+    }
+    value
 }
 
 impl Health for Board {

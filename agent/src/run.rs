@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Probe, Switch};
 use crate::edges::Edges;
-use crate::enrich::{Settings, Workloads, docker};
+use crate::enrich::{Settings, Workloads, runtimes};
 use crate::health::Board;
 use crate::kernel::{FeatureId, FeatureStatus, Kernel, Options};
 use crate::node::{NodeIdentity, NodeReader};
@@ -31,7 +31,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     demand(&config, kernel.features())?;
 
     let detach = CancellationToken::new();
-    let (inspector, docker) = docker::spawn(&config.proc_root, detach.clone());
+    let (inspector, inspecting) =
+        runtimes::spawn(&config.proc_root, config.runtime_sockets.clone(), detach.clone());
     let board = Arc::new(Board::default());
     let identity = NodeIdentity::read(&config.proc_root);
     let (observer, handle) = observer::new(Parts {
@@ -66,7 +67,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     detach.cancel();
     drop(handle);
     let observed = deadline.phase("detach every program", observing).await;
-    deadline.phase("leave the container runtime", docker).await;
+    deadline.phase("leave the container runtimes", inspecting).await;
     edges.close(deadline).await;
     match observed {
         Some(Err(error)) => Err(error).context("the event loop failed"),

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::settings::setting;
 use super::sources::{Given, Sources};
-use super::{Config, Probe, ProbeSwitches, Switch};
+use super::{Config, Probe, ProbeSwitches, RuntimeSocket, Switch};
 
 /// Name of the target that `--collector` makes.
 const COLLECTOR_TARGET: &str = "collector";
@@ -35,6 +35,7 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
         max_series: read.number("max-series", 1_000..=10_000_000),
         ephemeral_ports: read.ephemeral_ports(),
         probes: read.probes(),
+        runtime_sockets: read.runtime_sockets(),
         proc_root: read.proc_root(),
         cgroup_root: read.absolute_path("cgroup-root"),
         btf: read.absolute_path("btf"),
@@ -189,6 +190,17 @@ impl Reader<'_> {
             }
         }
         regexes
+    }
+
+    fn runtime_sockets(&mut self) -> Vec<RuntimeSocket> {
+        let mut sockets = Vec::new();
+        for given in self.sources.all("runtime-socket").to_vec() {
+            match given.text.parse() {
+                Ok(socket) => sockets.push(socket),
+                Err(error) => self.problem(&given, error),
+            }
+        }
+        sockets
     }
 
     fn ephemeral_ports(&mut self) -> Option<RangeInclusive<u16>> {

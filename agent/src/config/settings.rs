@@ -111,6 +111,8 @@ pub static SETTINGS: &[Setting] = &[
         .help("Fold destinations with a port in this range into one"),
     Setting::many("probe", "NAME=SWITCH", "NAME of tcp, process, cgroup; SWITCH of on, off, auto")
         .help("Turn a probe on, off, or leave it to what the kernel can do"),
+    Setting::many("runtime-socket", "KIND=PATH", "KIND of docker, podman, containerd, cri; an absolute PATH")
+        .help("Ask this container runtime too, before those at the usual places"),
     Setting::one("proc-root", "DIRECTORY", "/proc", "a procfs of the initial PID namespace")
         .help("Where the host's procfs is mounted"),
     Setting::one("cgroup-root", "DIRECTORY", "/sys/fs/cgroup", "an absolute path")

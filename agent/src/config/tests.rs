@@ -72,6 +72,22 @@ fn subcommands_take_flags_before_and_behind() {
 }
 
 #[test]
+fn sockets_of_runtimes_are_given_by_kind() {
+    let config = given(&["--runtime-socket", "cri=/run/a.sock"]).config();
+    assert_eq!(config.runtime_sockets, ["cri=/run/a.sock".parse().unwrap()]);
+    let config = given(&[]).env("SONDE_RUNTIME_SOCKET", "podman=/b docker=unix:///c").config();
+    assert_eq!(config.runtime_sockets, ["podman=/b".parse().unwrap(), "docker=/c".parse().unwrap()]);
+    let problems =
+        given(&["--runtime-socket", "rkt=/run/a.sock", "--runtime-socket", "cri=a.sock"]).problems();
+    let allowed = "KIND of docker, podman, containerd, cri; an absolute PATH";
+    let expected = [
+        format!("--runtime-socket: `rkt` is no runtime (allowed: {allowed})"),
+        format!("--runtime-socket: `a.sock` is not an absolute path (allowed: {allowed})"),
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let file = "scrape_interval = '1m'\nqueue_max_age = '2h'\nmin_container_age = '3s'";
     let config = given(&["--scrape-interval", "20s"])

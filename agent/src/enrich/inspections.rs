@@ -13,7 +13,15 @@ use crate::model::{BootNanos, WorkloadIx};
 pub struct Inspections {
     ready: VecDeque<ContainerRef>,
     waiting: BTreeMap<(BootNanos, WorkloadIx), ContainerRef>,
-    attempts: HashMap<WorkloadIx, u32>,
+    attempts: HashMap<WorkloadIx, Attempts>,
+}
+
+/// What was tried for one container.
+#[derive(Clone, Copy, Debug, Default)]
+struct Attempts {
+    failures: u32,
+    /// Denials in a row.
+    denials: u32,
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -24,7 +32,7 @@ const DENIALS: u32 = 3;
 impl Inspections {
     /// Asks soon, unless the container is already on its way.
     pub fn push(&mut self, container: ContainerRef) {
-        if self.attempts.insert(container.workload, 0).is_none() {
+        if self.attempts.insert(container.workload, Attempts::default()).is_none() {
             self.ready.push_back(container);
         }
     }
@@ -51,12 +59,13 @@ impl Inspections {
     /// There was none: asks again after one second, then two, four, up to a minute.
     pub fn failed(&mut self, container: ContainerRef, error: &InspectError, now: BootNanos) {
         let Some(attempts) = self.attempts.get_mut(&container.workload) else { return };
-        *attempts += 1;
-        if *error == InspectError::NotFound && *attempts >= DENIALS {
+        attempts.failures += 1;
+        attempts.denials = if *error == InspectError::NotFound { attempts.denials + 1 } else { 0 };
+        if attempts.denials >= DENIALS {
             self.attempts.remove(&container.workload);
             return;
         }
-        let wait = (SECOND << (*attempts - 1).min(6)).min(LONGEST_WAIT);
+        let wait = (SECOND << (attempts.failures - 1).min(6)).min(LONGEST_WAIT);
         self.waiting.insert((BootNanos(now.0 + wait), container.workload), container);
     }
 
@@ -122,6 +131,19 @@ mod tests {
             inspections.failed(container, &InspectError::NotFound, at(round * 100));
         }
         assert_eq!((inspections.pop(at(1000)), inspections.pending()), (None, 0));
+    }
+
+    #[test]
+    fn a_failure_between_denials_begins_anew() {
+        let mut inspections = Inspections::default();
+        inspections.push(container(1));
+        let answers =
+            [InspectError::NotFound, InspectError::NotFound, InspectError::Timeout, InspectError::NotFound];
+        for (round, answer) in answers.iter().enumerate() {
+            let container = inspections.pop(at(round as u64 * 100)).expect("due");
+            inspections.failed(container, answer, at(round as u64 * 100));
+        }
+        assert_eq!(inspections.pending(), 1);
     }
 
     #[test]

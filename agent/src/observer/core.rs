@@ -9,7 +9,7 @@ use super::{
     suspects::Suspects, traffic,
 };
 use crate::edges::EdgeStats;
-use crate::enrich::docker::Inspector;
+use crate::enrich::runtimes::Inspector;
 use crate::enrich::{Hierarchy, Workloads};
 use crate::health::Board;
 use crate::kernel::{FeatureId, Kernel, Wakeups};
@@ -247,7 +247,7 @@ impl Core {
 
     fn publish(&self) {
         let Parts { kernel, connections, workloads, inspector, board, edges, .. } = &self.parts;
-        board.publish(kernel, connections, &workloads.stats(), inspector.status(), edges.status());
+        board.publish(kernel, connections, &workloads.stats(), &inspector.status(), edges.status());
     }
 }
 

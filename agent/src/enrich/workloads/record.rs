@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Owner, Runtime};
 use crate::enrich::metadata::ContainerMetadata;
-use crate::enrich::naming;
+use crate::enrich::{naming, runtimes};
 use crate::model::{BootNanos, HostPid, UnixMillis, UptimeNanos, WorkloadIx};
 use crate::registry::Labels;
 use crate::resources::{CgroupPaths, DeviceId};
@@ -40,11 +40,10 @@ impl Key {
         }
     }
 
-    /// The runtime that may know a container's name. Docker also makes the containers of a Kubernetes node that runs
-    /// it, and denies the others.
+    /// The container whose name a runtime may know.
     pub(super) fn runtime_to_ask(&self) -> Option<(Runtime, Arc<str>)> {
         match self {
-            Self::Container(runtime @ (Runtime::Docker | Runtime::Kubepods), id) => {
+            Self::Container(runtime, id) if runtimes::order(*runtime).first().is_some() => {
                 Some((*runtime, (&**id).into()))
             }
             _ => None,

@@ -19,8 +19,12 @@ fn a_sandbox_is_asked_about_by_the_id_its_process_has() {
     machine.write("proc/7/cmdline", "runsc-gofer\0");
     let ix = workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(10));
     assert_eq!(container_id(&workloads, ix), format!("/sandbox/{UID}"));
-    assert!(workloads.is_exported(ix, at(10)), "nobody is asked yet");
-    assert_eq!(workloads.next_inspection(), None);
+    for now in [10, 11, 13] {
+        workloads.observe_tasks(&[], at(now), 0);
+        let question = workloads.next_inspection().unwrap();
+        assert_eq!((question.runtime, &*question.id), (Runtime::Sandbox, UID), "CRI finds it by the pod");
+        workloads.handle_inspected(question, Err(InspectError::NotFound), at(now));
+    }
 
     machine.write("proc/8/cmdline", &format!("runsc-sandbox\0boot\0{ID}\0"));
     workloads.observe_tasks(&[task(origin(8, NO_CGROUP, cgroup), 5, 0)], at(11), 0);
@@ -42,6 +46,7 @@ fn only_a_few_processes_are_looked_at() {
     for now in 10..30 {
         workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 5, 0)], at(now), 0);
     }
+    assert_eq!(workloads.next_inspection().unwrap().runtime, Runtime::Sandbox);
     machine.write("proc/7/cmdline", &format!("runsc-sandbox\0{ID}\0"));
     workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 5, 0)], at(30), 0);
     assert_eq!(workloads.next_inspection(), None);

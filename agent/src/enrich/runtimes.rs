@@ -1,0 +1,225 @@
+//! Asks the container runtimes of the node about containers: Docker, podman, containerd, and whoever speaks CRI.
+//!
+//! The event loop only puts questions into bounded queues and takes answers out of another one. Each [`Kind`] of runtime
+//! has a task and a queue of its own, so that one that hangs delays nobody else's containers, and each socket is left
+//! alone for a while when it does not answer. Every question gets an answer, if only an error, and is asked again by
+//! [`Workloads`](super::Workloads) with growing pauses. A connection lasts for one question: an idle node keeps none.
+//! Only unix sockets are spoken to. Without a socket there is no runtime: nothing to be warned of.
+
+mod containerd;
+mod cri;
+mod docker;
+mod endpoint;
+mod grpc;
+mod order;
+mod sockets;
+mod spec;
+mod status;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::metadata::{ContainerMetadata, ContainerRef, InspectError};
+use crate::telemetry::QueueFill;
+use endpoint::Endpoint;
+use order::Verdict;
+pub use order::{Kind, order};
+pub use sockets::RuntimeSocket;
+use sockets::Sockets;
+pub use status::{State, Status};
+
+/// An answer: about whom, and what.
+pub type Answer = (ContainerRef, Result<ContainerMetadata, InspectError>);
+
+/// Questions that may wait for one kind of runtime, and answers: more than a node starts containers in a second.
+const QUEUE: usize = 256;
+/// A healthy runtime answers in milliseconds; one under load in a second.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Sockets of one kind that are remembered, those that are gone included.
+const MAX_ENDPOINTS: usize = 32;
+
+/// The event loop's end: puts questions, takes answers.
+#[derive(Debug)]
+pub struct Inspector {
+    questions: [mpsc::Sender<ContainerRef>; Kind::ALL.len()],
+    answers: mpsc::Receiver<Answer>,
+    runtimes: Arc<Runtimes>,
+}
+
+impl Inspector {
+    /// Puts a question.
+    ///
+    /// # Errors
+    /// Hands the container back when too many are waiting, when nobody can know it, or when the tasks have ended.
+    pub fn ask(&self, container: ContainerRef) -> Result<(), ContainerRef> {
+        let Some(first) = order(container.runtime).first() else { return Err(container) };
+        self.questions[first as usize].try_send(container).map_err(mpsc::error::TrySendError::into_inner)
+    }
+
+    /// Waits for the next answer; `None` when the tasks have ended. Safe to cancel.
+    pub async fn answer(&mut self) -> Option<Answer> {
+        self.answers.recv().await
+    }
+
+    /// Takes an answer if there is one.
+    pub fn try_answer(&mut self) -> Option<Answer> {
+        self.answers.try_recv().ok()
+    }
+
+    /// What is known of every runtime, by kind and socket.
+    pub fn status(&self) -> Vec<Status> {
+        self.runtimes.status()
+    }
+
+    /// Questions that wait, and how many may.
+    pub fn fill(&self) -> QueueFill {
+        let capacity = self.questions.iter().map(mpsc::Sender::max_capacity).sum::<usize>();
+        let free = self.questions.iter().map(mpsc::Sender::capacity).sum::<usize>();
+        QueueFill { depth: capacity - free, capacity }
+    }
+}
+
+/// Starts the tasks that ask. They end when the token is cancelled or the [`Inspector`] is dropped.
+///
+/// Sockets are looked for on the host, through process 1's root, and then among those that were mounted into the agent's
+/// container; `given` ones are asked before the usual ones of their kind.
+pub fn spawn(
+    proc_root: &Path,
+    given: Vec<RuntimeSocket>,
+    shutdown: CancellationToken,
+) -> (Inspector, JoinHandle<()>) {
+    spawn_with(Sockets::of_host(proc_root, given), TIMEOUT, shutdown)
+}
+
+fn spawn_with(
+    sockets: Sockets,
+    timeout: Duration,
+    shutdown: CancellationToken,
+) -> (Inspector, JoinHandle<()>) {
+    let runtimes = Arc::new(Runtimes { sockets, timeout, table: Mutex::default() });
+    let (answered, answers) = mpsc::channel(QUEUE);
+    let mut tasks = Vec::new();
+    let questions = Kind::ALL.map(|_| {
+        let (questions, asked) = mpsc::channel(QUEUE);
+        tasks.push(run(runtimes.clone(), asked, answered.clone()));
+        questions
+    });
+    let mut set = tokio::task::JoinSet::new();
+    tasks.into_iter().for_each(|task| drop(set.spawn(task)));
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            // Dropping the set ends what is still asked.
+            () = async { while set.join_next().await.is_some() {} } => {}
+        }
+    });
+    (Inspector { questions, answers, runtimes }, task)
+}
+
+async fn run(
+    runtimes: Arc<Runtimes>,
+    mut asked: mpsc::Receiver<ContainerRef>,
+    answered: mpsc::Sender<Answer>,
+) {
+    while let Some(container) = asked.recv().await {
+        let answer = runtimes.inspect(&container).await;
+        if answered.send((container, answer)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Every runtime of the node, as far as it was asked.
+#[derive(Debug)]
+struct Runtimes {
+    sockets: Sockets,
+    timeout: Duration,
+    /// Held for a look-up or a copy, never over an await.
+    table: Mutex<[OfKind; Kind::ALL.len()]>,
+}
+
+/// The runtimes of one kind.
+#[derive(Debug, Default)]
+struct OfKind {
+    endpoints: BTreeMap<PathBuf, Arc<Endpoint>>,
+    /// Why there is none.
+    absent: Option<String>,
+}
+
+impl Runtimes {
+    /// Asks everyone who may know, in order, until one does.
+    async fn inspect(&self, container: &ContainerRef) -> Result<ContainerMetadata, InspectError> {
+        let order = order(container.runtime);
+        let mut verdict = Verdict::default();
+        for kind in order.all() {
+            match self.endpoints(kind, order.is_own(kind)) {
+                Ok(endpoints) => {
+                    for endpoint in endpoints {
+                        match endpoint.inspect(container).await {
+                            Ok(metadata) => return Ok(metadata),
+                            Err(error) => verdict.note(kind, error),
+                        }
+                    }
+                }
+                Err(absent) => verdict.note(kind, absent),
+            }
+        }
+        Err(verdict.error(&order))
+    }
+
+    /// The runtimes of a kind that have a socket now.
+    fn endpoints(&self, kind: Kind, is_missed: bool) -> Result<Vec<Arc<Endpoint>>, InspectError> {
+        let found = self.sockets.existing(kind);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_kind = &mut table[kind as usize];
+        for (name, endpoint) in &of_kind.endpoints {
+            if !found.iter().any(|socket| socket.name == *name) {
+                endpoint.set(State::Absent("the socket is gone".to_owned()));
+            }
+        }
+        if found.is_empty() {
+            let reason = format!("no {kind} socket (tried {})", self.sockets.looked_for(kind));
+            if of_kind.absent.is_none() && of_kind.endpoints.is_empty() && is_missed {
+                tracing::info!(reason, "no {kind} here: its containers keep their ids for names");
+            }
+            of_kind.absent = Some(reason.clone());
+            return Err(InspectError::Absent(reason));
+        }
+        of_kind.absent = None;
+        if of_kind.endpoints.len() + found.len() > MAX_ENDPOINTS {
+            of_kind.endpoints.retain(|name, _| found.iter().any(|socket| socket.name == *name));
+        }
+        let timeout = self.timeout;
+        let endpoint = |socket: sockets::Socket| {
+            let new = || Arc::new(Endpoint::new(kind, socket.clone(), timeout));
+            of_kind.endpoints.entry(socket.name.clone()).or_insert_with(new).clone()
+        };
+        Ok(found.into_iter().map(endpoint).collect())
+    }
+
+    fn status(&self) -> Vec<Status> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_kind = |(kind, of_kind): (&Kind, &OfKind)| {
+            if of_kind.endpoints.is_empty() {
+                let state = of_kind.absent.clone().map_or(State::Unused, State::Absent);
+                return vec![Status { runtime: *kind, endpoint: None, state }];
+            }
+            let status = |(name, endpoint): (&PathBuf, &Arc<Endpoint>)| Status {
+                runtime: *kind,
+                endpoint: Some(name.clone()),
+                state: endpoint.state(),
+            };
+            of_kind.endpoints.iter().map(status).collect()
+        };
+        Kind::ALL.iter().zip(&*table).flat_map(of_kind).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! Where runtimes listen.
+//!
+//! A socket has one name, that of the host, and up to two places where it can be reached: below the root of process 1, and
+//! where it was mounted into the agent's container. The first that exists is taken, at every question anew: a runtime may
+//! start long after the agent.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::Kind;
+
+/// Sockets of runtimes that belong to the whole node. Distributions with a containerd of their own come before the
+/// common one: where both run, the kubelet uses theirs.
+const OF_NODE: [(Kind, &str); 8] = [
+    (Kind::Docker, "/run/docker.sock"),
+    (Kind::Podman, "/run/podman/podman.sock"),
+    (Kind::Containerd, "/var/snap/microk8s/common/run/containerd.sock"),
+    (Kind::Containerd, "/run/k0s/containerd.sock"),
+    (Kind::Containerd, "/run/k3s/containerd/containerd.sock"),
+    (Kind::Containerd, "/run/containerd/containerd.sock"),
+    (Kind::Cri, "/run/crio/crio.sock"),
+    (Kind::Cri, "/run/cri-dockerd.sock"),
+];
+/// Sockets of users' own runtimes, below `/run/user/<uid>`.
+const OF_USERS: [(Kind, &str); 2] = [(Kind::Docker, "docker.sock"), (Kind::Podman, "podman/podman.sock")];
+const USERS: &str = "/run/user";
+/// Users whose runtimes are asked.
+const MAX_USERS: usize = 16;
+/// A longer path cannot be connected to (`sun_path` of unix(7), less its final zero).
+const MAX_PATH: usize = 107;
+
+/// A socket of a runtime that was set by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeSocket {
+    /// What is spoken there.
+    pub kind: Kind,
+    /// Its path on the host.
+    pub path: PathBuf,
+}
+
+impl FromStr for RuntimeSocket {
+    type Err = String;
+
+    /// Reads `KIND=PATH`; the path may have the scheme `unix://`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, path) = text.split_once('=').ok_or_else(|| format!("`{text}` has no `=`"))?;
+        let kind = Kind::named(kind).ok_or_else(|| format!("`{kind}` is no runtime"))?;
+        let path = path.strip_prefix("unix://").unwrap_or(path);
+        if !path.starts_with('/') {
+            return Err(format!("`{path}` is not an absolute path"));
+        }
+        if path.len() > MAX_PATH {
+            return Err(format!("`{path}` is longer than the {MAX_PATH} bytes of a socket's address"));
+        }
+        Ok(Self { kind, path: path.into() })
+    }
+}
+
+/// A socket that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Socket {
+    /// Its path on the host.
+    pub(super) name: PathBuf,
+    /// Its path here.
+    pub(super) path: PathBuf,
+}
+
+/// Where to look.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    /// Places of the host's root, the best first.
+    roots: Vec<PathBuf>,
+    given: Vec<RuntimeSocket>,
+    /// Whether the usual places count.
+    usual: bool,
+}
+
+impl Sockets {
+    /// The given ones, then the usual ones of the host.
+    pub(super) fn of_host(proc_root: &Path, given: Vec<RuntimeSocket>) -> Self {
+        Self { roots: vec![proc_root.join("1/root"), PathBuf::from("/")], given, usual: true }
+    }
+
+    /// The given ones only.
+    #[cfg(test)]
+    pub(super) fn only(given: Vec<RuntimeSocket>) -> Self {
+        Self { roots: vec![PathBuf::from("/")], given, usual: false }
+    }
+
+    /// Those of a kind that exist now, in the order in which they are asked.
+    pub(super) fn existing(&self, kind: Kind) -> Vec<Socket> {
+        let mut found: Vec<Socket> = Vec::new();
+        for name in self.names(kind) {
+            if !found.iter().any(|socket| socket.name == name)
+                && let Some(path) = self.place(&name)
+            {
+                found.push(Socket { name, path });
+            }
+        }
+        found.extend(self.of_users(kind));
+        found
+    }
+
+    /// The names of a kind's sockets, for messages.
+    pub(super) fn looked_for(&self, kind: Kind) -> String {
+        let names: Vec<_> = self.names(kind).iter().map(|name| name.display().to_string()).collect();
+        names.join(", ")
+    }
+
+    fn names(&self, kind: Kind) -> Vec<PathBuf> {
+        let given = self.given.iter().filter(|socket| socket.kind == kind).map(|socket| socket.path.clone());
+        let usual = OF_NODE.iter().filter(|(of, _)| self.usual && *of == kind);
+        given.chain(usual.map(|(_, name)| PathBuf::from(name))).collect()
+    }
+
+    /// The sockets in users' own directories, by user. Each must be the user's own: a link to somebody else's would make
+    /// the agent speak there in the user's place.
+    fn of_users(&self, kind: Kind) -> Vec<Socket> {
+        let Some((_, socket)) = OF_USERS.iter().find(|(of, _)| self.usual && *of == kind) else {
+            return Vec::new();
+        };
+        let Some(users) = self.place(Path::new(USERS)) else { return Vec::new() };
+        let entries = fs::read_dir(users).into_iter().flatten().flatten();
+        let mut uids: Vec<u32> =
+            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        uids.sort_unstable();
+        let of_user = |uid: u32| {
+            let name = Path::new(USERS).join(uid.to_string()).join(socket);
+            let path = self.place(&name)?;
+            let is_own = fs::metadata(&path).is_ok_and(|metadata| metadata.uid() == uid);
+            is_own.then_some(Socket { name, path })
+        };
+        uids.into_iter().filter_map(of_user).take(MAX_USERS).collect()
+    }
+
+    fn place(&self, name: &Path) -> Option<PathBuf> {
+        let below = name.strip_prefix("/").unwrap_or(name);
+        self.roots.iter().map(|root| root.join(below)).find(|path| path.exists())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn socket(text: &str) -> RuntimeSocket {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn sockets_are_given_by_kind_and_path() {
+        let cri = RuntimeSocket { kind: Kind::Cri, path: "/run/foo.sock".into() };
+        assert_eq!("cri=/run/foo.sock".parse(), Ok(cri.clone()));
+        assert_eq!("cri=unix:///run/foo.sock".parse(), Ok(cri));
+        let cases = [
+            ("/run/foo.sock", "`/run/foo.sock` has no `=`"),
+            ("lxc=/run/foo.sock", "`lxc` is no runtime"),
+            ("cri=foo.sock", "`foo.sock` is not an absolute path"),
+            ("cri=http://x", "`http://x` is not an absolute path"),
+            ("docker=", "`` is not an absolute path"),
+        ];
+        for (text, message) in cases {
+            assert_eq!(text.parse::<RuntimeSocket>(), Err(message.to_owned()));
+        }
+        let long = format!("cri=/{}", "x".repeat(MAX_PATH));
+        assert!(long.parse::<RuntimeSocket>().unwrap_err().contains("107 bytes"));
+    }
+
+    #[test]
+    fn the_hosts_own_comes_before_what_was_mounted_and_what_was_given_before_the_usual() {
+        let machine = tempfile::tempdir().unwrap();
+        let host = machine.path().join("1/root");
+        let place = |name: &str| {
+            let path = host.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            path
+        };
+        let sockets = Sockets::of_host(machine.path(), vec![socket("containerd=/odd/c.sock")]);
+        let k3s = place("run/k3s/containerd/containerd.sock");
+        let microk8s = place("var/snap/microk8s/common/run/containerd.sock");
+        let odd = place("odd/c.sock");
+        let found = sockets.existing(Kind::Containerd);
+        let places: Vec<_> = found.iter().map(|socket| socket.path.clone()).take(3).collect();
+        assert_eq!(places, [odd, microk8s, k3s]);
+        assert_eq!(found[0].name, Path::new("/odd/c.sock"));
+    }
+
+    #[test]
+    fn a_socket_that_is_not_on_the_host_may_be_mounted_here() {
+        let machine = tempfile::tempdir().unwrap();
+        let here = machine.path().join("cri.sock");
+        let given = socket(&format!("cri={}", here.display()));
+        let sockets = Sockets::of_host(machine.path(), vec![given]);
+        assert_eq!(sockets.existing(Kind::Cri), []);
+        fs::write(&here, "").unwrap();
+        assert_eq!(sockets.existing(Kind::Cri), [Socket { name: here.clone(), path: here }]);
+    }
+
+    #[test]
+    fn users_have_runtimes_of_their_own() {
+        let machine = tempfile::tempdir().unwrap();
+        let own = fs::metadata(machine.path()).unwrap().uid();
+        let users = machine.path().join("1/root/run/user");
+        for uid in [own, own + 1, own + 2] {
+            let directory = users.join(uid.to_string()).join("podman");
+            fs::create_dir_all(&directory).unwrap();
+            // The second one's is not the user's own, and the third has none.
+            if uid != own + 2 {
+                fs::write(directory.join("podman.sock"), "").unwrap();
+            }
+        }
+        let sockets = Sockets::of_host(machine.path(), Vec::new());
+        let found = sockets.existing(Kind::Podman);
+        let names = found.iter().map(|socket| socket.name.to_str().unwrap());
+        let of_users: Vec<_> = names.filter(|name| name.starts_with(USERS)).collect();
+        assert_eq!(of_users, [format!("/run/user/{own}/podman/podman.sock")]);
+    }
+
+    #[test]
+    fn what_was_looked_for_is_named() {
+        let sockets = Sockets::of_host(Path::new("/proc"), vec![socket("cri=/odd/c.sock")]);
+        assert_eq!(sockets.looked_for(Kind::Cri), "/odd/c.sock, /run/crio/crio.sock, /run/cri-dockerd.sock");
+    }
+}

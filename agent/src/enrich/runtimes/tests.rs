@@ -1,0 +1,176 @@
+mod containers;
+mod stand_in;
+
+use std::path::Path;
+
+use super::*;
+use crate::enrich::cgroup_path::Runtime;
+use crate::model::WorkloadIx;
+use stand_in::{Behaviour, StandIn};
+
+fn about(runtime: Runtime, id: &str) -> ContainerRef {
+    ContainerRef { workload: WorkloadIx(1), runtime, id: id.into() }
+}
+
+/// Sockets of this directory, one of every kind.
+fn sockets(directory: &Path) -> Sockets {
+    Sockets::only(Kind::ALL.map(|kind| RuntimeSocket { kind, path: socket(directory, kind) }).into())
+}
+
+fn socket(directory: &Path, kind: Kind) -> PathBuf {
+    directory.join(format!("{kind}.sock"))
+}
+
+async fn ask(inspector: &mut Inspector, runtime: Runtime) -> Result<ContainerMetadata, InspectError> {
+    inspector.ask(about(runtime, "abc")).unwrap();
+    let (container, answer) = inspector.answer().await.expect("the tasks live");
+    assert_eq!(container, about(runtime, "abc"));
+    answer
+}
+
+fn state(inspector: &Inspector, kind: Kind) -> State {
+    let of_kind = |status: &Status| status.runtime == kind;
+    inspector.status().into_iter().find(of_kind).expect("every kind has a status").state
+}
+
+/// The kind that answers for the containers of each runtime when it is the only one here.
+const ONLY: [(Runtime, Kind); 9] = [
+    (Runtime::Docker, Kind::Docker),
+    (Runtime::Docker, Kind::Containerd),
+    (Runtime::Docker, Kind::Podman),
+    (Runtime::Podman, Kind::Podman),
+    (Runtime::Containerd, Kind::Containerd),
+    (Runtime::Containerd, Kind::Cri),
+    (Runtime::Crio, Kind::Cri),
+    (Runtime::Kubepods, Kind::Cri),
+    (Runtime::Kubepods, Kind::Docker),
+];
+
+#[tokio::test]
+async fn a_daemon_that_starts_late_is_found() {
+    for (runtime, kind) in ONLY {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+        assert_eq!(state(&inspector, kind), State::Unused);
+        let missing = ask(&mut inspector, runtime).await.unwrap_err();
+        assert!(matches!(missing, InspectError::Absent(_)), "{missing:?}");
+        let socket = socket(directory.path(), kind);
+        let reason = format!("no {kind} socket (tried {})", socket.display());
+        assert_eq!(state(&inspector, kind), State::Absent(reason));
+        let _daemon = StandIn::start(kind, &socket, Behaviour::Knows);
+        let metadata = ask(&mut inspector, runtime).await.unwrap();
+        assert_eq!(metadata.image, format!("{kind}:1"), "{runtime:?}");
+        assert_eq!(state(&inspector, kind), State::Connected);
+        let status = inspector.status().into_iter().find(|status| status.runtime == kind).unwrap();
+        assert_eq!(status.endpoint, Some(socket));
+    }
+}
+
+#[tokio::test]
+async fn a_denial_passes_on_to_the_next_and_all_of_them_are_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let _denying = [Kind::Docker, Kind::Containerd]
+        .map(|kind| StandIn::start(kind, &socket(directory.path(), kind), Behaviour::Denies));
+    let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+    assert_eq!(ask(&mut inspector, Runtime::Docker).await, Err(InspectError::NotFound));
+    let podman = StandIn::start(Kind::Podman, &socket(directory.path(), Kind::Podman), Behaviour::Knows);
+    assert_eq!(ask(&mut inspector, Runtime::Docker).await.unwrap().image, "podman:1");
+    drop(podman);
+    // Nobody but containerd, which denies it, and CRI-O, which is not here, can have made it.
+    assert!(matches!(ask(&mut inspector, Runtime::Kubepods).await, Err(InspectError::Absent(_))));
+    let _cri = StandIn::start(Kind::Cri, &socket(directory.path(), Kind::Cri), Behaviour::Denies);
+    assert_eq!(ask(&mut inspector, Runtime::Kubepods).await, Err(InspectError::NotFound));
+}
+
+#[tokio::test]
+async fn two_daemons_of_a_kind_are_both_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = ["k3s.sock", "docker.sock"].map(|name| directory.path().join(name));
+    let given = paths.clone().map(|path| RuntimeSocket { kind: Kind::Containerd, path });
+    let _denies = StandIn::start(Kind::Containerd, &paths[0], Behaviour::Denies);
+    let _knows = StandIn::start(Kind::Containerd, &paths[1], Behaviour::Knows);
+    let (mut inspector, _task) = spawn_with(Sockets::only(given.into()), TIMEOUT, CancellationToken::new());
+    assert_eq!(ask(&mut inspector, Runtime::Containerd).await.unwrap().image, "containerd:1");
+    let connected: Vec<_> =
+        inspector.status().into_iter().filter(|status| status.state == State::Connected).collect();
+    assert_eq!(connected.len(), 2, "{connected:?}");
+}
+
+#[tokio::test]
+async fn a_dead_socket_is_unreachable_for_every_kind() {
+    for (runtime, kind) in ONLY {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = socket(directory.path(), kind);
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+        for _ in 0..2 {
+            let error = ask(&mut inspector, runtime).await.unwrap_err();
+            assert!(matches!(error, InspectError::Unreachable(_)), "{kind}: {error:?}");
+            assert!(matches!(state(&inspector, kind), State::Unreachable(_)), "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_off_is_unreachable() {
+    for (runtime, kind) in ONLY {
+        let directory = tempfile::tempdir().unwrap();
+        let _daemon = StandIn::start(kind, &socket(directory.path(), kind), Behaviour::HangsUp);
+        let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+        let error = ask(&mut inspector, runtime).await.unwrap_err();
+        assert!(matches!(error, InspectError::Unreachable(_)), "{kind}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off() {
+    for (runtime, kind) in ONLY {
+        let directory = tempfile::tempdir().unwrap();
+        let _daemon = StandIn::start(kind, &socket(directory.path(), kind), Behaviour::Floods);
+        let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+        let error = ask(&mut inspector, runtime).await.unwrap_err();
+        assert!(matches!(error, InspectError::Malformed(_)), "{kind}: {error:?}");
+    }
+}
+
+/// The clock stands still while anything can go on, and else jumps to the next deadline.
+#[tokio::test(start_paused = true)]
+async fn one_that_hangs_delays_nobody_else_and_is_left_alone_ever_longer() {
+    let directory = tempfile::tempdir().unwrap();
+    let _docker = StandIn::start(Kind::Docker, &socket(directory.path(), Kind::Docker), Behaviour::Hangs);
+    let _knows = [Kind::Containerd, Kind::Cri, Kind::Podman]
+        .map(|kind| StandIn::start(kind, &socket(directory.path(), kind), Behaviour::Knows));
+    let hour = Duration::from_secs(3600);
+    let (mut inspector, _task) = spawn_with(sockets(directory.path()), hour, CancellationToken::new());
+    let started = tokio::time::Instant::now();
+    inspector.ask(about(Runtime::Docker, "abc")).unwrap();
+    for runtime in [Runtime::Containerd, Runtime::Crio, Runtime::Podman] {
+        assert!(ask(&mut inspector, runtime).await.is_ok(), "{runtime:?}");
+    }
+    assert!(started.elapsed() < hour);
+    // When the time is up the others are asked, who know it.
+    assert!(inspector.answer().await.unwrap().1.is_ok());
+    assert_eq!(started.elapsed().as_secs(), hour.as_secs());
+    assert_eq!(state(&inspector, Kind::Docker), State::Unreachable("no answer in time".to_owned()));
+    // While it is left alone nobody waits for it.
+    let asked = tokio::time::Instant::now();
+    assert!(ask(&mut inspector, Runtime::Docker).await.is_ok());
+    assert_eq!(asked.elapsed().as_secs(), 0);
+}
+
+#[tokio::test]
+async fn a_full_queue_hands_the_question_back_and_shutdown_ends_the_tasks() {
+    let shutdown = CancellationToken::new();
+    let (inspector, task) = spawn_with(Sockets::only(Vec::new()), TIMEOUT, shutdown.clone());
+    for _ in 0..QUEUE {
+        inspector.ask(about(Runtime::Docker, "abc")).unwrap();
+    }
+    assert_eq!(inspector.fill(), QueueFill { depth: QUEUE, capacity: QUEUE * Kind::ALL.len() });
+    let container = about(Runtime::Docker, "abc");
+    assert_eq!(inspector.ask(container.clone()), Err(container));
+    inspector.ask(about(Runtime::Podman, "abc")).unwrap();
+    let nobodys = about(Runtime::Lxc, "abc");
+    assert_eq!(inspector.ask(nobodys.clone()), Err(nobodys));
+    shutdown.cancel();
+    task.await.unwrap();
+}
