@@ -5,18 +5,23 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::health::missing_capabilities;
+use crate::health::{Absent, missing_capabilities};
 use crate::kernel::{Kernel, capabilities};
+use crate::resources::{self, CgroupMounts};
 
 /// What was found.
 pub struct Report {
     kernel: Kernel,
+    absent: Absent,
 }
 
 impl Report {
     /// Loads and attaches everything once; dropping the report detaches it again.
     pub fn make(config: &Config) -> Self {
-        Self { kernel: Kernel::open(&crate::kernel_options(config)) }
+        let mut absent = Absent::default();
+        let mounts = CgroupMounts::discover(&config.proc_root, &config.cgroup_root);
+        resources::explain(&mounts, &config.proc_root, &mut absent);
+        Self { kernel: Kernel::open(&crate::kernel_options(config)), absent }
     }
 
     /// Whether every feature that is not turned off works.
@@ -34,6 +39,7 @@ impl Report {
             "programs": self.kernel.programs(),
             "maps": self.kernel.maps(),
             "missing_capabilities": missing_capabilities(),
+            "absent": self.absent.json(),
         })
     }
 
@@ -62,7 +68,17 @@ impl Report {
             let held = if missing.iter().any(|other| other.bit == needed.bit) { "no" } else { "yes" };
             let _ = writeln!(text, "{:<22} {held:<5} {}", needed.name, needed.why);
         }
+        self.write_absent(&mut text);
         text
+    }
+
+    fn write_absent(&self, text: &mut String) {
+        if self.absent.iter().next().is_some() {
+            text.push_str("\nNOT MEASURED HERE\n");
+        }
+        for (reason, metrics) in self.absent.by_reason() {
+            let _ = writeln!(text, "{}\n    {reason}", metrics.join(" "));
+        }
     }
 }
 

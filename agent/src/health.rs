@@ -1,11 +1,14 @@
 //! How the agent is: what the event loop last said of itself, for `/healthz`, `/readyz` and `/status`.
 
+mod absent;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+pub use self::absent::Absent;
 use crate::enrich::{self, runtimes};
 use crate::kernel::{Kernel, capabilities};
 use crate::serve::Health;
@@ -50,6 +53,7 @@ impl Board {
         tables: &Connections,
         workloads: &enrich::Stats,
         runtimes: &[runtimes::Status],
+        absent: &Absent,
         push: Value,
     ) {
         let status = json!({
@@ -72,6 +76,7 @@ impl Board {
                 "unnamed": workloads.inspections_pending,
             },
             "runtimes": runtimes.iter().map(runtime).collect::<Vec<_>>(),
+            "absent": absent.json(),
             "push": push,
         });
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;

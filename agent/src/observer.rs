@@ -6,6 +6,7 @@
 mod clock;
 mod core;
 mod latency;
+mod measured;
 mod namespaces;
 mod processes;
 mod series;

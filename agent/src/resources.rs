@@ -4,15 +4,24 @@
 //! v2. What a kernel does not tell is `None`, never zero.
 
 mod disk;
+mod explain;
 pub(crate) mod files;
+mod measured;
 mod mounts;
 mod pressure;
 mod v1;
 mod v2;
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use files::Files;
 
 pub use disk::{DeviceId, DiskIo, DiskNames, MountPoint, mount_points};
+pub use explain::explain;
+#[cfg(test)]
+pub use measured::FilesOnly;
+pub use measured::{Measure, Measured};
 pub use mounts::{CgroupMounts, Controller, HierarchyRoot, Layout};
 pub use pressure::{Pressure, Stall};
 
@@ -21,10 +30,25 @@ pub use pressure::{Pressure, Stall};
 pub struct Cpu {
     /// Time used.
     pub usage_seconds: Option<f64>,
+    /// Of this in user mode.
+    pub user_seconds: Option<f64>,
+    /// Of this in the kernel.
+    pub system_seconds: Option<f64>,
     /// Time during which the quota kept it from running.
     pub throttled_seconds: Option<f64>,
+    /// Periods of the quota in which it ran.
+    pub periods: Option<u64>,
+    /// Of these the ones in which it used the quota up.
+    pub throttled_periods: Option<u64>,
     /// Quota in cores; `None` also without a limit.
     pub limit_cores: Option<f64>,
+}
+
+impl Cpu {
+    fn with_time_of(self, other: Self) -> Self {
+        let Self { usage_seconds, user_seconds, system_seconds, .. } = other;
+        Self { usage_seconds, user_seconds, system_seconds, ..self }
+    }
 }
 
 /// Memory of a cgroup.
@@ -34,8 +58,42 @@ pub struct Memory {
     pub rss_bytes: Option<u64>,
     /// Page cache.
     pub cache_bytes: Option<u64>,
+    /// What cannot be had back by dropping inactive page cache, as the kubelet defines it.
+    pub working_set_bytes: Option<u64>,
+    /// Swap used.
+    pub swap_bytes: Option<u64>,
     /// Limit; `None` also without one.
     pub limit_bytes: Option<u64>,
+    /// The smallest limit of the group and of those around it; `None` also without any.
+    pub effective_limit_bytes: Option<u64>,
+    /// Limit of swap; `None` also without one.
+    pub swap_limit_bytes: Option<u64>,
+    /// Page faults that had to read from a disk.
+    pub major_faults: Option<u64>,
+    /// How often it met its limits.
+    pub events: MemoryEvents,
+}
+
+/// How often a cgroup met its limits of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryEvents {
+    /// It was above `memory.high` and throttled.
+    pub high: Option<u64>,
+    /// It was about to exceed the limit.
+    pub max: Option<u64>,
+    /// An allocation was about to fail for the limit.
+    pub oom: Option<u64>,
+    /// A process was killed for want of memory.
+    pub oom_kill: Option<u64>,
+}
+
+/// Threads of a cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tasks {
+    /// Threads there are.
+    pub current: Option<u64>,
+    /// Limit; `None` also without one.
+    pub limit: Option<u64>,
 }
 
 /// Everything that is read of one cgroup.
@@ -45,6 +103,8 @@ pub struct Resources {
     pub cpu: Cpu,
     /// Memory.
     pub memory: Memory,
+    /// Threads.
+    pub tasks: Tasks,
     /// Stalls for want of a resource.
     pub pressure: Pressure,
     /// I/O per device, in order of the device numbers.
@@ -72,32 +132,101 @@ impl CgroupPaths {
     }
 }
 
-/// Reads the files of a cgroup. A file that is absent or malformed leaves its values `None`.
-pub fn read(mounts: &CgroupMounts, paths: &CgroupPaths) -> Resources {
-    let v1 = |controller| -> Option<PathBuf> { Some(below(mounts.v1(controller)?, paths.v1()?)) };
-    let v2 = mounts.v2().zip(paths.v2()).map(|(mount, path)| below(mount, path));
-    let v2 = v2.as_deref();
-    let mut cpu = match v1(Controller::CpuAcct) {
-        Some(dir) => Cpu { usage_seconds: v1::cpu_usage_seconds(&dir), ..Cpu::default() },
-        None => v2.map(v2::cpu).unwrap_or_default(),
-    };
-    if let Some(dir) = v1(Controller::Cpu) {
-        cpu.throttled_seconds = v1::throttled_seconds(&dir);
-        cpu.limit_cores = v1::cpu_limit_cores(&dir);
+/// Reads the files of cgroups, those of one snapshot by one reader: what containers share is then read once.
+#[derive(Debug, Default)]
+pub struct Reader {
+    buffer: Vec<u8>,
+    /// Limits of memory that apply to the groups below a path of the unified hierarchy.
+    inherited: HashMap<Box<str>, Option<u64>>,
+}
+
+impl Reader {
+    /// Reads the files of a cgroup. A file that is absent or malformed leaves its values `None`.
+    pub fn read(&mut self, mounts: &CgroupMounts, paths: &CgroupPaths) -> Resources {
+        let mut read = Resources::default();
+        self.read_v1(mounts, paths, &mut read);
+        let has = |controller| mounts.v1(controller).is_some();
+        let Some((mount, path)) = mounts.v2().zip(paths.v2()) else { return read };
+        if !has(Controller::Memory) {
+            read.memory.effective_limit_bytes = self.inherited(mount, parent(path));
+        }
+        let Some(mut files) = Files::open(&below(mount, path), &mut self.buffer) else { return read };
+        if read.cpu.usage_seconds.is_none() || !has(Controller::Cpu) {
+            let (time, limits) = (read.cpu, v2::cpu(&mut files));
+            // The unified hierarchy counts time in any case, also of a group that has no directory under `cpuacct`.
+            read.cpu = if time.usage_seconds.is_some() { limits.with_time_of(time) } else { limits };
+            if has(Controller::Cpu) {
+                read.cpu = time.with_time_of(read.cpu);
+            }
+        }
+        if !has(Controller::Memory) {
+            let inherited = read.memory.effective_limit_bytes;
+            read.memory = v2::memory(&mut files);
+            read.memory.effective_limit_bytes = smaller(read.memory.limit_bytes, inherited);
+        }
+        if !has(Controller::Pids) {
+            read.tasks = v2::tasks(&mut files);
+        }
+        if !has(Controller::Blkio) {
+            read.disks = v2::disks(&mut files);
+        }
+        read.pressure = pressure::read(&mut files);
+        read
     }
-    let memory = match v1(Controller::Memory) {
-        Some(dir) => v1::memory(&dir),
-        None => v2.map(v2::memory).unwrap_or_default(),
-    };
-    let disks = match v1(Controller::Blkio) {
-        Some(dir) => v1::disks(&dir),
-        None => v2.map(v2::disks).unwrap_or_default(),
-    };
-    Resources { cpu, memory, pressure: v2.map(pressure::read).unwrap_or_default(), disks }
+
+    fn read_v1(&mut self, mounts: &CgroupMounts, paths: &CgroupPaths, read: &mut Resources) {
+        let Some(path) = paths.v1() else { return };
+        let buffer = &mut self.buffer;
+        let directory = |controller| Some(below(mounts.v1(controller)?, path));
+        if let Some(mut files) = directory(Controller::CpuAcct).and_then(|path| Files::open(&path, buffer)) {
+            read.cpu = v1::cpu_time(&mut files, rustix::param::clock_ticks_per_second().max(1) as f64);
+        }
+        if let Some(mut files) = directory(Controller::Cpu).and_then(|path| Files::open(&path, buffer)) {
+            v1::cpu_limits(&mut files, &mut read.cpu);
+        }
+        if let Some(mut files) = directory(Controller::Memory).and_then(|path| Files::open(&path, buffer)) {
+            read.memory = v1::memory(&mut files);
+        }
+        if let Some(mut files) = directory(Controller::Pids).and_then(|path| Files::open(&path, buffer)) {
+            read.tasks = v1::tasks(&mut files);
+        }
+        if let Some(mut files) = directory(Controller::Blkio).and_then(|path| Files::open(&path, buffer)) {
+            read.disks = v1::disks(&mut files);
+        }
+    }
+
+    /// The smallest limit of memory at a path of the unified hierarchy and above it, as far as the mount reaches.
+    fn inherited(&mut self, mount: &Path, path: &str) -> Option<u64> {
+        if path.is_empty() {
+            return None;
+        }
+        if let Some(known) = self.inherited.get(path) {
+            return *known;
+        }
+        let own = Files::open(&below(mount, path), &mut self.buffer);
+        let own = own.and_then(|mut files| v2::memory_limit(&mut files));
+        let limit = smaller(own, self.inherited(mount, parent(path)));
+        self.inherited.insert(path.into(), limit);
+        limit
+    }
+}
+
+/// `/a/b` stands in `/a`, and `/a` in the root, which is empty and has no limits.
+fn parent(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
+/// Memory in use without the page cache that is dropped first.
+fn working_set(usage: Option<u64>, inactive_file: Option<u64>) -> Option<u64> {
+    Some(usage?.saturating_sub(inactive_file?))
 }
 
 /// A cgroup's directory. The path is absolute within its hierarchy, so it must not replace the mount point.
-pub(crate) fn below(mount: &std::path::Path, path: &str) -> PathBuf {
+pub(crate) fn below(mount: &Path, path: &str) -> PathBuf {
     mount.join(path.trim_start_matches('/'))
 }
 

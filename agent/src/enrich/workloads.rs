@@ -24,6 +24,7 @@ use super::cgroup_tree::{Cgroup, CgroupTree, Hierarchy, TreeStats};
 use super::inspections::Inspections;
 use super::metadata::{ContainerMetadata, ContainerRef, InspectError};
 use super::process::{self, Executable};
+use crate::health::Absent;
 use crate::model::{BootNanos, CgroupId, HostPid, Origin, Task, UnixMillis, WorkloadIx};
 use crate::registry::Labels;
 use crate::resources::{CgroupMounts, Layout};
@@ -115,6 +116,8 @@ pub struct Workloads {
     /// Executables by process; the name tells when a process has become another one.
     executables: HashMap<HostPid, (Box<str>, WorkloadIx)>,
     host_addresses: emit::HostAddresses,
+    /// Metrics that the cgroups here do not tell, with the time they were last asked.
+    explained: (Option<BootNanos>, Absent),
     /// Whether anything tells of cgroups that are made and removed.
     has_cgroup_events: bool,
     /// The latest time anyone told.
@@ -150,6 +153,7 @@ impl Workloads {
             by_cgroups: HashMap::new(),
             executables: HashMap::new(),
             host_addresses: emit::HostAddresses::default(),
+            explained: (None, Absent::default()),
             has_cgroup_events: false,
             now: BootNanos(0),
             unix: None,

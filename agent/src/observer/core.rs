@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    clock, latency::LatencyLabels, namespaces::Namespaces, processes, series::SeriesLabels,
+    clock, latency::LatencyLabels, measured, namespaces::Namespaces, processes, series::SeriesLabels,
     suspects::Suspects, traffic,
 };
 use crate::edges::EdgeStats;
 use crate::enrich::runtimes::Inspector;
 use crate::enrich::{Hierarchy, Workloads};
-use crate::health::Board;
+use crate::health::{Absent, Board};
 use crate::kernel::{FeatureId, Kernel, Wakeups};
 use crate::model::{BootNanos, TcpSocket, UnixMillis};
 use crate::node::{self, NodeIdentity, NodeReader};
@@ -141,8 +141,8 @@ impl Core {
         self.observe();
         let snapshot = Arc::new(self.build(waiting));
         self.telemetry.snapshot_duration(start.elapsed());
-        self.publish();
         self.last = Some((start, snapshot.clone()));
+        self.publish();
         snapshot
     }
 
@@ -223,7 +223,8 @@ impl Core {
         let rejections = std::mem::take(&mut self.rejections);
         let mut builder = SnapshotBuilder::after(rejections).limited_to(parts.max_series);
         node::emit(&mut builder, &parts.identity, &parts.node.read());
-        parts.workloads.collect(&mut builder, now);
+        let measured = measured::View::new(&self.measurements, &parts.kernel, &parts.workloads);
+        parts.workloads.collect(&mut builder, &measured, now);
         let view = traffic::View {
             connections: &parts.connections,
             workloads: &parts.workloads,
@@ -245,9 +246,17 @@ impl Core {
         snapshot
     }
 
-    fn publish(&self) {
-        let Parts { kernel, connections, workloads, inspector, board, edges, .. } = &self.parts;
-        board.publish(kernel, connections, &workloads.stats(), &inspector.status(), edges.status());
+    fn publish(&mut self) {
+        let Self { parts, last, .. } = self;
+        let Parts { kernel, connections, workloads, inspector, board, edges, .. } = parts;
+        let mut absent = Absent::default();
+        workloads.absent(&mut absent);
+        let absent = match last {
+            Some((_, snapshot)) => absent.without_those_in(snapshot),
+            None => absent,
+        };
+        let (runtimes, push) = (inspector.status(), edges.status());
+        board.publish(kernel, connections, &workloads.stats(), &runtimes, &absent, push);
     }
 }
 

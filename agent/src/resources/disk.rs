@@ -38,15 +38,38 @@ pub struct DiskIo {
     pub read_bytes: Option<u64>,
     /// Bytes written.
     pub written_bytes: Option<u64>,
+    /// Completed discards.
+    pub discards: Option<u64>,
+    /// Bytes discarded.
+    pub discarded_bytes: Option<u64>,
 }
 
 impl DiskIo {
-    pub(super) fn new(device: DeviceId) -> Self {
-        Self { device, reads: None, writes: None, read_bytes: None, written_bytes: None }
+    /// A device of which nothing is measured yet.
+    pub fn new(device: DeviceId) -> Self {
+        Self {
+            device,
+            reads: None,
+            writes: None,
+            read_bytes: None,
+            written_bytes: None,
+            discards: None,
+            discarded_bytes: None,
+        }
+    }
+
+    fn values(&self) -> [Option<u64>; 6] {
+        let Self { reads, writes, read_bytes, written_bytes, discards, discarded_bytes, .. } = *self;
+        [reads, writes, read_bytes, written_bytes, discards, discarded_bytes]
     }
 
     pub(super) fn is_measured(&self) -> bool {
-        self.reads.or(self.writes).or(self.read_bytes).or(self.written_bytes).is_some()
+        self.values().iter().any(Option::is_some)
+    }
+
+    /// Whether anything was counted.
+    pub(super) fn is_busy(&self) -> bool {
+        self.values().into_iter().flatten().any(|value| value > 0)
     }
 }
 

@@ -4,7 +4,10 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
 
 /// Larger than any cgroup file: `io.stat` of a thousand devices.
 const MAX_BYTES: u64 = 256 * 1024;
@@ -18,14 +21,64 @@ pub(super) fn text(path: &Path) -> Option<String> {
     (read as u64 <= MAX_BYTES).then_some(text)
 }
 
-/// A file with one number. `max` and negative numbers mean "no limit" and are `None`.
-pub(super) fn number(path: &Path) -> Option<u64> {
-    text(path)?.trim().parse().ok()
+/// The files of one directory, read one after the other into the same buffer: the path is walked once, and nothing is
+/// allocated per file.
+pub(super) struct Files<'b> {
+    directory: OwnedFd,
+    buffer: &'b mut Vec<u8>,
 }
 
-/// The value after a key in a file of `key value` lines.
-pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+impl<'b> Files<'b> {
+    /// Opens the directory, if there is one.
+    pub(super) fn open(path: &Path, buffer: &'b mut Vec<u8>) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Some(Self { directory: rustix::fs::open(path, flags, Mode::empty()).ok()?, buffer })
+    }
+
+    /// The text of a file, under the conditions of [`text`].
+    pub(super) fn text(&mut self, name: &str) -> Option<&str> {
+        self.first(&[name])
+    }
+
+    /// The text of the first of several files that is there.
+    pub(super) fn first(&mut self, names: &[&str]) -> Option<&str> {
+        let is_read = names.iter().any(|name| self.read(name).is_ok());
+        (is_read && self.buffer.len() as u64 <= MAX_BYTES).then(|| std::str::from_utf8(self.buffer).ok())?
+    }
+
+    fn read(&mut self, name: &str) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.directory, name, flags, Mode::empty())?;
+        self.buffer.clear();
+        read_all(file.into(), self.buffer)
+    }
+
+    /// A file with one number. `max` and negative numbers mean "no limit" and are `None`.
+    pub(super) fn number(&mut self, name: &str) -> Option<u64> {
+        self.text(name)?.trim().parse().ok()
+    }
+}
+
+/// Reads until the end or past the bound, without asking for a size, which these files do not have.
+fn read_all(mut file: File, buffer: &mut Vec<u8>) -> io::Result<()> {
+    const STEP: usize = 4096;
+    loop {
+        let length = buffer.len();
+        buffer.resize(length + STEP, 0);
+        let read = file.read(&mut buffer[length..]);
+        buffer.truncate(length + *read.as_ref().unwrap_or(&0));
+        if read? == 0 || buffer.len() as u64 > MAX_BYTES {
+            return Ok(());
+        }
+    }
+}
+
+/// Keys and values of a file of `key value` lines; others are skipped.
+pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, u64)> {
+    text.lines().filter_map(|line| {
+        let (key, value) = line.split_once(' ')?;
+        Some((key, value.trim().parse().ok()?))
+    })
 }
 
 /// Shows each line of a file to `take` until that has enough, or `max_bytes` are read. A line that this cuts, and one

@@ -17,6 +17,8 @@ pub enum Controller {
     Memory,
     /// Block devices.
     Blkio,
+    /// Number of tasks.
+    Pids,
 }
 
 impl Controller {
@@ -26,6 +28,7 @@ impl Controller {
             "cpuacct" => Self::CpuAcct,
             "memory" => Self::Memory,
             "blkio" => Self::Blkio,
+            "pids" => Self::Pids,
             _ => return None,
         })
     }

@@ -1,8 +1,6 @@
 //! Pressure stall information, which only the unified hierarchy has.
 
-use std::path::Path;
-
-use super::files;
+use super::files::Files;
 
 /// For how long tasks waited.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -24,8 +22,8 @@ pub struct Pressure {
     pub io: Stall,
 }
 
-pub(super) fn read(dir: &Path) -> Pressure {
-    let stall = |name| files::text(&dir.join(name)).map(|text| parse(&text)).unwrap_or_default();
+pub(super) fn read(files: &mut Files<'_>) -> Pressure {
+    let mut stall = |name| files.text(name).map(parse).unwrap_or_default();
     Pressure { cpu: stall("cpu.pressure"), memory: stall("memory.pressure"), io: stall("io.pressure") }
 }
 

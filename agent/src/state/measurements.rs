@@ -100,11 +100,11 @@ impl Measurements {
 impl Measurement {
     fn show(&mut self) {
         let show = |(device, counts): (&DeviceId, &DiskCounts)| DiskIo {
-            device: *device,
             reads: Some(counts.reads),
             writes: Some(counts.writes),
             read_bytes: Some(counts.read_bytes),
             written_bytes: Some(counts.written_bytes),
+            ..DiskIo::new(*device)
         };
         self.shown = self.disks.iter().map(show).collect();
     }

@@ -1,14 +1,14 @@
 //! One workload.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::emit::{Disks, OomKills};
 use super::{Owner, Runtime};
 use crate::enrich::metadata::ContainerMetadata;
 use crate::enrich::{naming, runtimes};
 use crate::model::{BootNanos, HostPid, UnixMillis, UptimeNanos, WorkloadIx};
 use crate::registry::Labels;
-use crate::resources::{CgroupPaths, DeviceId};
+use crate::resources::CgroupPaths;
 
 /// What makes a workload the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -123,8 +123,10 @@ pub(super) struct Record {
     pub(super) process: Option<HostPid>,
     pub(super) restarts: u64,
     pub(super) run_delay_ns: u64,
-    /// Labels of its disks' series, with the time they were made.
-    pub(super) disks: (BootNanos, HashMap<DeviceId, Arc<Labels>>),
+    /// Kills that its cgroup's file told.
+    pub(super) oom_kills: OomKills,
+    /// Labels of its disks' series.
+    pub(super) disks: Disks,
 }
 
 impl Record {
@@ -148,7 +150,8 @@ impl Record {
             process: None,
             restarts: 0,
             run_delay_ns: 0,
-            disks: (BootNanos(0), HashMap::new()),
+            oom_kills: OomKills::default(),
+            disks: Disks::default(),
         }
     }
 
@@ -166,6 +169,7 @@ impl Record {
     pub(super) fn succeed(&mut self, older: &Self) {
         self.restarts += older.restarts + u64::from(self.key.restarts());
         self.run_delay_ns += older.run_delay_ns;
+        self.oom_kills.succeed(older.oom_kills);
         self.created = self.created.min(older.created);
         self.touch(older.last_seen);
     }

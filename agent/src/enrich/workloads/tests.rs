@@ -10,6 +10,7 @@ use super::*;
 use crate::enrich::PublishedPort;
 use crate::model::{Thread, UnixMillis, UptimeNanos};
 use crate::registry::{SnapshotBuilder, Value};
+use crate::resources::FilesOnly;
 
 const ID: &str = "b06f44ca4949d516ffe575c59aa58e31dd6af170f369265dda1352ba37aaddbd";
 const OTHER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -102,7 +103,7 @@ fn named(name: &str) -> ContainerMetadata {
 /// All series as `name{labels} value`, in order.
 fn series(workloads: &mut Workloads, now: BootNanos) -> Vec<String> {
     let mut builder = SnapshotBuilder::default();
-    workloads.collect(&mut builder, now);
+    workloads.collect(&mut builder, &FilesOnly, now);
     let snapshot = builder.build(UnixMillis(0), Labels::empty());
     let mut lines = Vec::new();
     for family in &snapshot.families {

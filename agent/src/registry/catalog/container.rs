@@ -9,12 +9,27 @@ super::catalog! {
     RESTARTS_TOTAL: Counter "container_restarts_total" []
         "Restarts of the container seen by the agent",
         from "start times of the container's processes";
+    OOM_KILLS_TOTAL: Counter "container_oom_kills_total" []
+        "Processes killed for want of memory",
+        from "tp_btf/mark_victim since the start of the agent, else cgroup v1 memory.oom_control oom_kill, v2 memory.events oom_kill";
     RESOURCES_CPU_LIMIT_CORES: Gauge "container_resources_cpu_limit_cores" []
         "CPU limit; absent without a limit",
         from "cgroup v1 cpu.cfs_quota_us / cpu.cfs_period_us, v2 cpu.max";
     RESOURCES_CPU_USAGE_SECONDS_TOTAL: Counter "container_resources_cpu_usage_seconds_total" []
         "CPU time used",
-        from "cgroup v1 cpuacct.usage, v2 cpu.stat usage_usec";
+        from "cgroup v1 cpuacct.usage, v2 cpu.stat usage_usec; v2 also for services that have no v1 cgroup of their own";
+    RESOURCES_CPU_USER_SECONDS_TOTAL: Counter "container_resources_cpu_user_seconds_total" []
+        "CPU time used in user mode",
+        from "cgroup v1 cpuacct.stat user, v2 cpu.stat user_usec";
+    RESOURCES_CPU_SYSTEM_SECONDS_TOTAL: Counter "container_resources_cpu_system_seconds_total" []
+        "CPU time used in the kernel",
+        from "cgroup v1 cpuacct.stat system, v2 cpu.stat system_usec";
+    RESOURCES_CPU_PERIODS_TOTAL: Counter "container_resources_cpu_periods_total" []
+        "Periods of the CPU limit in which the container ran; stands still without a limit",
+        from "cgroup cpu.stat nr_periods";
+    RESOURCES_CPU_THROTTLED_PERIODS_TOTAL: Counter "container_resources_cpu_throttled_periods_total" []
+        "Periods in which the container used up its CPU limit and had to wait for the next one",
+        from "cgroup cpu.stat nr_throttled";
     RESOURCES_CPU_THROTTLED_SECONDS_TOTAL: Counter "container_resources_cpu_throttled_seconds_total" []
         "Time during which the CPU limit kept the container from running",
         from "cgroup v1 cpu.stat throttled_time, v2 cpu.stat throttled_usec";
@@ -33,12 +48,36 @@ super::catalog! {
     RESOURCES_MEMORY_LIMIT_BYTES: Gauge "container_resources_memory_limit_bytes" []
         "Memory limit; absent without a limit",
         from "cgroup v1 memory.limit_in_bytes, v2 memory.max";
+    RESOURCES_MEMORY_EFFECTIVE_LIMIT_BYTES: Gauge "container_resources_memory_effective_limit_bytes" []
+        "Smallest memory limit of the container and of the cgroups around it, as of its pod; absent without any",
+        from "cgroup v1 memory.stat hierarchical_memory_limit, v2 memory.max of each cgroup up to the mount's root";
+    RESOURCES_MEMORY_WORKING_SET_BYTES: Gauge "container_resources_memory_working_set_bytes" []
+        "Memory in use without inactive page cache, by which the kubelet evicts",
+        from "cgroup v1 memory.usage_in_bytes - total_inactive_file, v2 memory.current - inactive_file";
+    RESOURCES_MEMORY_SWAP_BYTES: Gauge "container_resources_memory_swap_bytes" []
+        "Swap used",
+        from "cgroup v1 memory.stat total_swap, v2 memory.swap.current";
+    RESOURCES_MEMORY_SWAP_LIMIT_BYTES: Gauge "container_resources_memory_swap_limit_bytes" []
+        "Swap limit; absent without a limit. v1 limits memory and swap together: what is above the limit of memory",
+        from "cgroup v1 memory.memsw.limit_in_bytes - memory.limit_in_bytes, v2 memory.swap.max";
+    RESOURCES_MEMORY_MAJOR_FAULTS_TOTAL: Counter "container_resources_memory_major_faults_total" []
+        "Page faults that had to wait for a disk",
+        from "cgroup v1 memory.stat total_pgmajfault, v2 memory.stat pgmajfault";
+    RESOURCES_MEMORY_EVENTS_TOTAL: Counter "container_resources_memory_events_total" ["event"]
+        "How often the container met its memory limits: `high` throttled, `max` had to reclaim, `oom` found nothing to reclaim; v1 counts `max` only",
+        from "cgroup v1 memory.failcnt, v2 memory.events";
     RESOURCES_MEMORY_RSS_BYTES: Gauge "container_resources_memory_rss_bytes" []
         "Physical memory used, without the page cache",
         from "cgroup v1 memory.stat total_rss + total_mapped_file, v2 memory.stat anon + file_mapped";
     RESOURCES_MEMORY_CACHE_BYTES: Gauge "container_resources_memory_cache_bytes" []
         "Page cache charged to the container",
         from "cgroup v1 memory.stat total_cache, v2 memory.stat file";
+    RESOURCES_TASKS: Gauge "container_resources_tasks" []
+        "Threads",
+        from "cgroup pids.current, else threads seen by iter/task";
+    RESOURCES_TASKS_LIMIT: Gauge "container_resources_tasks_limit" []
+        "Limit of threads; absent without a limit",
+        from "cgroup pids.max";
     RESOURCES_DISK_READS_TOTAL: Counter "container_resources_disk_reads_total" ["mount_point", "device", "volume"]
         "Completed reads from a disk",
         from "cgroup v1 blkio.throttle.io_serviced, v2 io.stat rios";
@@ -51,4 +90,13 @@ super::catalog! {
     RESOURCES_DISK_WRITTEN_BYTES_TOTAL: Counter "container_resources_disk_written_bytes_total" ["mount_point", "device", "volume"]
         "Bytes written to a disk",
         from "cgroup v1 blkio.throttle.io_service_bytes, v2 io.stat wbytes";
+    RESOURCES_DISK_DISCARDS_TOTAL: Counter "container_resources_disk_discards_total" ["mount_point", "device", "volume"]
+        "Completed discards on a disk",
+        from "cgroup v1 blkio.throttle.io_serviced, v2 io.stat dios";
+    RESOURCES_DISK_DISCARDED_BYTES_TOTAL: Counter "container_resources_disk_discarded_bytes_total" ["mount_point", "device", "volume"]
+        "Bytes discarded on a disk",
+        from "cgroup v1 blkio.throttle.io_service_bytes, v2 io.stat dbytes";
+    RESOURCES_DISK_DELAY_SECONDS_TOTAL: Counter "container_resources_disk_delay_seconds_total" []
+        "Time that threads waited for block devices",
+        from "iter/task and tp_btf/sched_process_exit, delays.blkio_delay; with kernel.task_delayacct=1";
 }

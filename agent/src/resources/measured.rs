@@ -1,0 +1,33 @@
+//! What the kernel half measured of a workload where files do not tell, or tell less.
+
+use super::DiskIo;
+use crate::model::WorkloadIx;
+
+/// Values of one workload. `None` and an empty list mean "not measured".
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured<'a> {
+    /// Victims of the out-of-memory killer, seen as events: unlike the cgroup's file they outlast the cgroup.
+    pub oom_kills: Option<u64>,
+    /// Time that threads waited for block devices, seconds.
+    pub disk_delay_seconds: Option<f64>,
+    /// I/O per device, for where the cgroup's files count none.
+    pub disks: &'a [DiskIo],
+}
+
+/// Knows what was measured.
+pub trait Measure {
+    /// Values of a workload.
+    fn measured(&self, workload: WorkloadIx) -> Measured<'_>;
+}
+
+/// Measures nothing: there are only files.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FilesOnly;
+
+#[cfg(test)]
+impl Measure for FilesOnly {
+    fn measured(&self, _: WorkloadIx) -> Measured<'_> {
+        Measured::default()
+    }
+}
