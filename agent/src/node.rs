@@ -1,91 +1,90 @@
-//! The machine: who it is, and what its CPUs, memory, disks and network do.
+//! The machine: who it is, and what its CPUs, memory, disks, file systems and network do.
 //!
 //! Everything is read below `--proc-root`, and the host's files through process 1's root directory there, where it is
-//! open to the agent. A file that cannot be read costs its series only, and is counted.
+//! open to the agent. A file that cannot be read costs its series only, and is counted; what a machine may well lack is
+//! no failure, but has a reason.
 
 mod disks;
 mod emit;
+mod filesystems;
 mod identity;
 mod interfaces;
+mod memory;
+mod number;
+mod processors;
+mod sockets;
+mod sources;
 
 use std::path::{Path, PathBuf};
 
-use procfs::{FromRead, FromReadSI};
-
 pub use disks::Disk;
 pub use emit::emit;
+pub use filesystems::{Filesystem, Filesystems, Hidden, Usage};
 pub use identity::NodeIdentity;
 pub use interfaces::Interface;
+pub use number::Number;
 
-/// CPU time by mode since boot, in seconds, over all CPUs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CpuModes {
-    /// Modes with their time, in the order of `/proc/stat`. A mode that the kernel does not know is absent.
-    pub seconds: Vec<(&'static str, f64)>,
-    /// CPUs that are online.
-    pub logical_cores: usize,
-}
-
-/// Memory in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeMemory {
-    /// All of it.
-    pub total: u64,
-    /// Used for nothing.
-    pub free: u64,
-    /// What programs can get without swapping; absent before Linux 3.14.
-    pub available: Option<u64>,
-    /// Page cache.
-    pub cached: u64,
-}
-
-/// The machine at one moment. What could not be read is `None`.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The machine at one moment. What could not be read is absent.
+#[derive(Clone, Debug, Default)]
 pub struct Node {
-    /// Time since boot.
-    pub uptime_seconds: Option<f64>,
-    /// CPUs.
-    pub cpu: Option<CpuModes>,
-    /// Memory.
-    pub memory: Option<NodeMemory>,
+    /// Numbers of the kernel's text files.
+    pub numbers: Vec<Number>,
     /// Disks by name; a machine may have none.
     pub disks: Option<Vec<Disk>>,
     /// Network interfaces of process 1 by name; none where nothing but inner ends is seen.
     pub interfaces: Option<Vec<Interface>>,
+    /// File systems.
+    pub filesystems: Vec<Filesystem>,
+    /// Disks, interfaces and file systems without series, by kind and reason.
+    pub hidden: Vec<(&'static str, &'static str, usize)>,
+    /// Metrics without a source on this machine, with the reason.
+    pub absent: Vec<(&'static str, String)>,
 }
 
 /// Reads the machine again and again.
 #[derive(Debug)]
 pub struct NodeReader {
     proc_root: PathBuf,
+    filesystems: Filesystems,
     failures: u64,
 }
 
 impl NodeReader {
     /// A reader of the host whose procfs is at `proc_root`.
     pub fn new(proc_root: impl Into<PathBuf>) -> Self {
-        Self { proc_root: proc_root.into(), failures: 0 }
+        Self { proc_root: proc_root.into(), filesystems: Filesystems::default(), failures: 0 }
     }
 
-    /// Reads everything. Takes below a millisecond; nothing in it waits.
+    /// Reads everything. Takes a millisecond or two; a local file system that does not answer makes it wait for 50 ms.
     pub fn read(&mut self) -> Node {
+        let proc_root = &self.proc_root;
+        let look = sources::read(proc_root);
+        let disks = disks::read(&proc_root.join("diskstats"));
+        let interfaces = interfaces::read(proc_root, &proc_root.join("1/net/dev"));
+        let filesystems = self.filesystems.read(proc_root);
+        self.failures += look.failures + u64::from(disks.is_none()) + u64::from(interfaces.is_none());
+        let mut absent = look.absent;
+        absent.extend(filesystems.reason.map(|reason| ("node_resources_filesystem_size_bytes", reason)));
+        let over = |hidden: Option<usize>| hidden.unwrap_or_default();
         Node {
-            uptime_seconds: self.file("uptime", |path| Some(procfs::Uptime::from_file(path).ok()?.uptime)),
-            cpu: self.file("stat", cpu),
-            memory: self.file("meminfo", memory),
-            disks: self.file("diskstats", disks::read),
-            interfaces: self.file("1/net/dev", |path| interfaces::read(&self.proc_root, path)),
+            numbers: look.numbers,
+            hidden: vec![
+                ("disk", "overflow", over(disks.as_ref().map(|(_, hidden)| *hidden))),
+                ("interface", "overflow", over(interfaces.as_ref().map(|(_, hidden)| *hidden))),
+                ("filesystem", "overflow", filesystems.hidden.overflow),
+                ("filesystem", "hanging", filesystems.hidden.hanging),
+                ("filesystem", "failed", filesystems.hidden.failed),
+            ],
+            disks: disks.map(|(disks, _)| disks),
+            interfaces: interfaces.map(|(interfaces, _)| interfaces),
+            filesystems: filesystems.shown,
+            absent,
         }
-        .counted(&mut self.failures)
     }
 
     /// Files that could not be read or understood so far.
     pub fn failures(&self) -> u64 {
         self.failures
-    }
-
-    fn file<T>(&self, name: &str, read: impl FnOnce(&Path) -> Option<T>) -> Option<T> {
-        read(&self.proc_root.join(name))
     }
 }
 
@@ -93,49 +92,6 @@ impl NodeReader {
 fn host_root(proc_root: &Path) -> PathBuf {
     let root = proc_root.join("1/root");
     if root.read_dir().is_ok() { root } else { PathBuf::from("/") }
-}
-
-impl Node {
-    fn counted(self, failures: &mut u64) -> Self {
-        let missing = [
-            self.uptime_seconds.is_none(),
-            self.cpu.is_none(),
-            self.memory.is_none(),
-            self.disks.is_none(),
-            self.interfaces.is_none(),
-        ];
-        *failures += missing.iter().filter(|missing| **missing).count() as u64;
-        self
-    }
-}
-
-fn cpu(path: &Path) -> Option<CpuModes> {
-    let stat = procfs::KernelStats::from_file(path, procfs::current_system_info()).ok()?;
-    let ticks = rustix::param::clock_ticks_per_second().max(1) as f64;
-    let time = stat.total;
-    let modes = [
-        ("user", Some(time.user)),
-        ("nice", Some(time.nice)),
-        ("system", Some(time.system)),
-        ("idle", Some(time.idle)),
-        ("iowait", time.iowait),
-        ("irq", time.irq),
-        ("softirq", time.softirq),
-        ("steal", time.steal),
-    ];
-    let seconds = modes.into_iter().filter_map(|(mode, value)| Some((mode, value? as f64 / ticks))).collect();
-    Some(CpuModes { seconds, logical_cores: stat.cpu_time.len() })
-}
-
-/// The crate turns the kernel's `kB`, which are KiB, into bytes.
-fn memory(path: &Path) -> Option<NodeMemory> {
-    let info = procfs::Meminfo::from_file(path).ok()?;
-    Some(NodeMemory {
-        total: info.mem_total,
-        free: info.mem_free,
-        available: info.mem_available,
-        cached: info.cached,
-    })
 }
 
 #[cfg(test)]

@@ -28,7 +28,11 @@ pub struct Disk {
 /// `/proc/diskstats` counts in sectors of this size, whatever the disk's own sectors are.
 const SECTOR_BYTES: u64 = 512;
 
-pub(super) fn read(path: &Path) -> Option<Vec<Disk>> {
+/// Disks shown; a storage node with several paths to each of a hundred disks has some 500.
+const MAX_DISKS: usize = 1024;
+
+/// The disks, and the number of those above the bound.
+pub(super) fn read(path: &Path) -> Option<(Vec<Disk>, usize)> {
     let stats = procfs::DiskStats::from_file(path).ok()?;
     let disks = stats.0.into_iter().filter(|disk| is_disk(&disk.name)).map(|disk| Disk {
         reads: disk.reads,
@@ -40,7 +44,10 @@ pub(super) fn read(path: &Path) -> Option<Vec<Disk>> {
         io_seconds: disk.time_in_progress as f64 / 1e3,
         device: disk.name.into(),
     });
-    Some(disks.collect())
+    let mut disks: Vec<Disk> = disks.collect();
+    let hidden = disks.len().saturating_sub(MAX_DISKS);
+    disks.truncate(MAX_DISKS);
+    Some((disks, hidden))
 }
 
 /// Whole disks, with what is built of them, but no partitions, loop devices or RAM disks.

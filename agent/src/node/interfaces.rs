@@ -4,10 +4,12 @@ mod addresses;
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use procfs::FromRead;
 use procfs::net::InterfaceDeviceStatus;
+
+use crate::enrich::netns;
 
 /// What an interface did since it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +28,20 @@ pub struct Interface {
     pub sent_bytes: u64,
     /// Packets sent.
     pub sent_packets: u64,
+    /// Bad packets received.
+    pub receive_errors: u64,
+    /// Packets that could not be sent.
+    pub send_errors: u64,
+    /// Packets received and dropped.
+    pub receive_drops: u64,
+    /// Packets dropped instead of sent.
+    pub send_drops: u64,
+    /// Bytes per second that the link is good for; `None` where the driver does not know.
+    pub speed_bytes: Option<u64>,
 }
+
+/// Interfaces shown; a bridge or a bond for every tenant of a large router stays below.
+const MAX_INTERFACES: usize = 512;
 
 /// Beginnings of the names of interfaces that lead out of the machine, before a number: `eth0`, `br0`, `p1p1`. The inner
 /// ends (`lo`, `veth…`, `cali…`, `docker0`, `br-<network>`) would show the same bytes again.
@@ -38,17 +53,19 @@ const PLACED: [&str; 3] = ["en", "wl", "ww"];
 /// `IFF_UP` of `include/uapi/linux/if.h`.
 const IFF_UP: u32 = 1;
 
-pub(super) fn read(proc_root: &Path, dev: &Path) -> Option<Vec<Interface>> {
+/// The interfaces by name, and the number of those above the bound.
+pub(super) fn read(proc_root: &Path, dev: &Path) -> Option<(Vec<Interface>, usize)> {
     let status = InterfaceDeviceStatus::from_file(dev).ok()?;
     let addresses = addresses::read(&proc_root.join("1/net"), addresses::source_towards);
-    // A sysfs shows the network namespace of whoever mounted it, so process 1's shows the host's interfaces.
-    let sysfs = super::host_root(proc_root).join("sys/class/net");
+    let sysfs = sysfs(proc_root);
+    let of_sysfs = |name: &str| Some(sysfs.as_ref()?.join(name));
     let mut interfaces: Vec<_> = status
         .0
         .into_values()
         .filter(|device| is_shown(&device.name))
         .map(|device| Interface {
-            is_up: is_up(&sysfs.join(&device.name)),
+            is_up: of_sysfs(&device.name).and_then(|directory| is_up(&directory)),
+            speed_bytes: of_sysfs(&device.name).and_then(|directory| speed(&directory)),
             addresses: addresses
                 .iter()
                 .filter(|(name, _)| *name == device.name)
@@ -58,11 +75,40 @@ pub(super) fn read(proc_root: &Path, dev: &Path) -> Option<Vec<Interface>> {
             received_packets: device.recv_packets,
             sent_bytes: device.sent_bytes,
             sent_packets: device.sent_packets,
+            receive_errors: device.recv_errs,
+            send_errors: device.sent_errs,
+            receive_drops: device.recv_drop,
+            send_drops: device.sent_drop,
             name: device.name.into(),
         })
         .collect();
     interfaces.sort_by(|one, other| one.name.cmp(&other.name));
-    Some(interfaces)
+    let hidden = interfaces.len().saturating_sub(MAX_INTERFACES);
+    interfaces.truncate(MAX_INTERFACES);
+    Some((interfaces, hidden))
+}
+
+/// The directory of interfaces that shows those of process 1. A sysfs shows the network namespace of whoever mounted it:
+/// process 1's shows the host's, and the agent's own does when both share a namespace.
+fn sysfs(proc_root: &Path) -> Option<PathBuf> {
+    let host = proc_root.join("1/root/sys/class/net");
+    if host.is_dir() {
+        return Some(host);
+    }
+    shares_namespace(proc_root).then(|| PathBuf::from("/sys/class/net"))
+}
+
+/// Whether the agent is in process 1's network namespace. Where the names of namespaces are closed, the same local
+/// addresses say so: no two namespaces of a machine have them.
+fn shares_namespace(proc_root: &Path) -> bool {
+    let name = |process: &str| fs::read_link(proc_root.join(process).join("ns/net")).ok();
+    match (name("self"), name("1")) {
+        (Some(own), Some(host)) => own == host,
+        _ => {
+            let local = |process: &str| netns::local_v4(&proc_root.join(process).join("net/fib_trie")).ok();
+            local("self").is_some_and(|own| Some(own) == local("1"))
+        }
+    }
 }
 
 fn is_shown(name: &str) -> bool {
@@ -81,6 +127,13 @@ fn is_up(directory: &Path) -> Option<bool> {
     let flags = fs::read_to_string(directory.join("flags")).ok()?;
     let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).ok()?;
     Some(flags & IFF_UP != 0)
+}
+
+/// The kernel tells megabits per second, and -1 or an error where the driver does not know or the link is down.
+fn speed(directory: &Path) -> Option<u64> {
+    const MEGABIT_BYTES: u64 = 125_000;
+    let megabits: u32 = fs::read_to_string(directory.join("speed")).ok()?.trim().parse().ok()?;
+    (0..u32::MAX).contains(&megabits).then(|| u64::from(megabits) * MEGABIT_BYTES).filter(|speed| *speed > 0)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use std::fs;
 use super::*;
 use crate::model::UnixMillis;
 use crate::registry::{Labels, SnapshotBuilder, Value};
+use proptest::prelude::*;
 
 struct Host(tempfile::TempDir);
 
@@ -28,13 +29,27 @@ MemTotal:        2048 kB\nMemFree:         1024 kB\nMemAvailable:    1536 kB\nBu
 Cached:           512 kB\nSwapCached:         0 kB\nActive:             0 kB\nInactive:           0 kB\n\
 SwapTotal:          0 kB\nSwapFree:           0 kB\nDirty:              0 kB\nWriteback:          0 kB\n\
 Mapped:             0 kB\nSlab:               0 kB\nVmallocTotal:       0 kB\nVmallocUsed:        0 kB\n\
-VmallocChunk:       0 kB\nCommitted_AS:       0 kB\n";
+VmallocChunk:       0 kB\nCommitted_AS:       0 kB\nHugePages_Total:       3\nHugePages_Free:        1\n\
+Hugepagesize:       2048 kB\n";
+
+/// Real lines, shortened: of two CPUs the entries are told twice, the losses each for itself.
+const CONNTRACK: &str = "\
+entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop icmp_error\n\
+0000001f  00000000 00000000 00000000 00000005 00000000 00000000 00000000 00000000 00000001 00000002 00000010 00000000\n\
+0000001f  00000000 00000000 00000000 00000005 00000000 00000000 00000000 00000000 00000001 00000003 00000010 00000000\n";
+
+const SNMP: &str = "\
+Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors\n\
+Tcp: 1 200 120000 -1 11 12 13 14 15 16 17 18 19 20 21\n\
+Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors\n\
+Udp: 31 32 33 34 35 36 37 38 39\n\
+UdpLite: InDatagrams NoPorts InErrors OutDatagrams\nUdpLite: 0 0 0 0\n";
 
 const DEV: &str = "\
 Inter-|   Receive                                                |  Transmit\n \
 face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
 lo:    3193      29    0    0    0     0          0         0     3193      29    0    0    0     0       0          0\n  \
-eth0: 100 2 0 0 0 0 0 0 300 4 0 0 0 0 0 0\n";
+eth0: 100 2 5 6 0 0 0 0 300 4 7 8 0 0 0 0\n";
 
 const ROUTE: &str = "\
 Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
@@ -42,7 +57,7 @@ eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
 eth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
 vpn0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0\n";
 
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 24] = [
     ("uptime", "12.50 20.00\n"),
     (
         "stat",
@@ -63,77 +78,137 @@ const FILES: [(&str, &str); 10] = [
     ),
     ("1/root/sys/class/net/eth0/operstate", "unknown\n"),
     ("1/root/sys/class/net/eth0/flags", "0x1003\n"),
+    ("1/root/sys/class/net/eth0/speed", "10000\n"),
+    ("loadavg", "0.25 1.50 2.75 3/456 7890\n"),
+    ("vmstat", "nr_free_pages 1\npswpin 2\npswpout 3\npgmajfault 4\noom_kill 5\n"),
+    ("sys/fs/file-nr", "1024\t0\t9223372036854775807\n"),
+    (
+        "pressure/cpu",
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+    ),
+    (
+        "pressure/memory",
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n",
+    ),
+    (
+        "pressure/io",
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=3500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=250000\n",
+    ),
+    (
+        "1/net/sockstat",
+        "sockets: used 9\nTCP: inuse 2 orphan 3 tw 4 alloc 5 mem 6\nUDP: inuse 7 mem 8\nUDPLITE: inuse 0\n",
+    ),
+    ("1/net/sockstat6", "TCP6: inuse 9\nUDP6: inuse 10\n"),
+    ("1/net/snmp", SNMP),
+    (
+        "1/net/snmp6",
+        "Udp6InDatagrams                 \t41\nUdp6NoPorts  42\nUdp6InErrors 43\nUdp6OutDatagrams 44\nUdp6RcvbufErrors 45\nUdp6SndbufErrors 46\n",
+    ),
+    (
+        "1/net/netstat",
+        "TcpExt: SyncookiesSent SyncookiesRecv SyncookiesFailed ListenOverflows ListenDrops TCPTimeouts TCPAbortOnMemory\nTcpExt: 1 2 3 4 5 6 7\n",
+    ),
+    ("1/net/stat/nf_conntrack", CONNTRACK),
+    ("sys/net/netfilter/nf_conntrack_max", "262144\n"),
 ];
 
 #[test]
 fn every_file_becomes_its_series() {
     let host = Host::new(&FILES);
     let mut reader = NodeReader::new(host.0.path());
-    let read = reader.read();
+    let mut read = reader.read();
     assert_eq!(reader.failures(), 0);
+    assert_eq!(
+        read.absent.iter().map(|(metric, _)| *metric).collect::<Vec<_>>(),
+        ["node_resources_irq_pressure_waiting_seconds_total", "node_resources_filesystem_size_bytes"]
+    );
+    read.filesystems = vec![filesystem(Some(USAGE)), filesystem(None)];
     let identity = NodeIdentity {
         machine_id: "m".into(),
         system_uuid: "u".into(),
         hostname: "host".into(),
         kernel: "6.18".into(),
     };
+    let lines = lines(&identity, &read);
+    // Golden: one line per series, in the order of names. Pages are counted in this machine's size.
+    let page = rustix::param::page_size() as f64;
+    let golden = include_str!("series.txt").lines().map(|line| match line.strip_suffix(" pages") {
+        Some(line) => {
+            let (series, pages) = line.rsplit_once(' ').unwrap();
+            format!("{series} {}", pages.parse::<f64>().unwrap() * page)
+        }
+        None => line.to_owned(),
+    });
+    assert_eq!(lines, golden.collect::<Vec<_>>());
+}
+
+const USAGE: Usage = Usage { size: 1000, free: 500, available: 400, inodes: 100, inodes_free: 90 };
+
+fn filesystem(usage: Option<Usage>) -> Filesystem {
+    let mount_point = if usage.is_some() { "/" } else { "/share" };
+    Filesystem {
+        mount_point: mount_point.into(),
+        device: "/dev/vda".into(),
+        fstype: "ext4".into(),
+        read_only: usage.is_none(),
+        usage,
+    }
+}
+
+/// Every series of the machine as `name{labels} value`, without the prefix.
+fn lines(identity: &NodeIdentity, read: &Node) -> Vec<String> {
     let mut builder = SnapshotBuilder::default();
-    emit(&mut builder, &identity, &read);
+    emit(&mut builder, identity, read);
     let snapshot = builder.build(UnixMillis(0), Labels::empty());
     let mut lines = Vec::new();
     for family in snapshot.families.iter().filter(|family| family.metric.name.starts_with("node_")) {
         for sample in &family.samples {
             let own: Vec<_> = sample.own.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let Value::Number(value) = sample.value else { panic!("no histograms here") };
-            lines.push(format!(
-                "{}{{{}}} {value}",
-                family.metric.name.trim_start_matches("node_"),
-                own.join(",")
-            ));
+            let name = family.metric.name.trim_start_matches("node_");
+            lines.push(format!("{name}{{{}}} {value}", own.join(",")));
         }
     }
-    assert_eq!(
-        lines,
-        [
-            "info{hostname=host,kernel_version=6.18} 1",
-            "net_interface_ip{interface=eth0,ip=10.0.0.7} 1",
-            "net_interface_ip{interface=eth0,ip=fd00::2} 1",
-            "net_interface_up{interface=eth0} 1",
-            "net_received_bytes_total{interface=eth0} 100",
-            "net_received_packets_total{interface=eth0} 2",
-            "net_transmitted_bytes_total{interface=eth0} 300",
-            "net_transmitted_packets_total{interface=eth0} 4",
-            "resources_cpu_logical_cores{} 2",
-            "resources_cpu_usage_seconds_total{mode=user} 1",
-            "resources_cpu_usage_seconds_total{mode=nice} 2",
-            "resources_cpu_usage_seconds_total{mode=system} 3",
-            "resources_cpu_usage_seconds_total{mode=idle} 4",
-            "resources_cpu_usage_seconds_total{mode=iowait} 5",
-            "resources_cpu_usage_seconds_total{mode=irq} 6",
-            "resources_cpu_usage_seconds_total{mode=softirq} 7",
-            "resources_cpu_usage_seconds_total{mode=steal} 8",
-            "resources_disk_io_time_seconds_total{device=sda} 9",
-            "resources_disk_read_bytes_total{device=sda} 10240",
-            "resources_disk_read_time_seconds_total{device=sda} 3",
-            "resources_disk_reads_total{device=sda} 10",
-            "resources_disk_write_time_seconds_total{device=sda} 7",
-            "resources_disk_writes_total{device=sda} 40",
-            "resources_disk_written_bytes_total{device=sda} 30720",
-            "resources_memory_available_bytes{} 1572864",
-            "resources_memory_cached_bytes{} 524288",
-            "resources_memory_free_bytes{} 1048576",
-            "resources_memory_total_bytes{} 2097152",
-            "uptime_seconds{} 12.5",
-        ]
-    );
+    lines
+}
+
+fn value(read: &Node, name: &str) -> f64 {
+    let number = read.numbers.iter().find(|number| number.metric.name == name);
+    number.unwrap_or_else(|| panic!("{name} was not read")).value
 }
 
 #[test]
 fn what_cannot_be_read_is_absent_and_counted() {
-    let host = Host::new(&[("uptime", "garbage"), ("stat", "cpu\n")]);
+    let host = Host::new(&[("uptime", "garbage"), ("stat", "cpu\n"), ("pressure/io", "some total=x\n")]);
     let mut reader = NodeReader::new(host.0.path());
-    assert_eq!(reader.read(), Node::default());
-    assert_eq!(reader.failures(), 5);
+    let read = reader.read();
+    assert!(read.numbers.is_empty() && read.disks.is_none() && read.interfaces.is_none());
+    // Nine files that every machine has, one that is garbage; disks and interfaces.
+    assert_eq!(reader.failures(), 12);
+    let reason = |name: &str| {
+        let found = read.absent.iter().find(|(metric, _)| *metric == name);
+        found.map(|(_, reason)| reason.as_str()).unwrap_or_default()
+    };
+    assert_eq!(
+        reason("node_resources_io_pressure_waiting_seconds_total"),
+        "pressure/io: its text is not understood"
+    );
+    assert_eq!(
+        reason("node_nf_conntrack_entries"),
+        "1/net/stat/nf_conntrack: connection tracking is not loaded, or built without CONFIG_NF_CONNTRACK_PROCFS"
+    );
+    assert!(reason("node_load1").starts_with("loadavg: No such file"));
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(garbage in "(?s).{0,300}", cut in 0_usize..2000, index in 0..FILES.len()) {
+        let original = FILES[index].1;
+        let at = (0..=cut.min(original.len())).rev().find(|at| original.is_char_boundary(*at)).unwrap();
+        for text in [garbage.as_str(), &original[..at], &original[at..]] {
+            sources::parse_with_all(text);
+        }
+    }
 }
 
 #[test]
@@ -173,9 +248,12 @@ fn the_live_machine_adds_up() {
     }
     let mut reader = NodeReader::new("/proc");
     let (first, second) = (reader.read(), reader.read());
-    let memory = first.memory.expect("memory");
-    assert!(memory.free <= memory.total && memory.available.is_some_and(|bytes| bytes <= memory.total));
-    assert!(first.uptime_seconds.expect("uptime") <= second.uptime_seconds.expect("uptime"));
-    let cpu = first.cpu.expect("cpu");
-    assert!(cpu.logical_cores > 0 && cpu.seconds.iter().map(|(_, seconds)| seconds).sum::<f64>() > 0.0);
+    let bytes = |name: &str| value(&first, &format!("node_resources_memory_{name}_bytes"));
+    assert!(bytes("free") <= bytes("total") && bytes("available") <= bytes("total"));
+    assert!(value(&first, "node_uptime_seconds") <= value(&second, "node_uptime_seconds"));
+    assert!(value(&first, "node_resources_cpu_logical_cores") > 0.0);
+    assert_eq!(reader.failures(), 0, "{:?}", first.absent);
+    let root = first.filesystems.iter().find(|filesystem| &*filesystem.mount_point == "/");
+    let usage = root.and_then(|root| root.usage).expect("the root file system answers at once");
+    assert!(usage.available <= usage.free && usage.free <= usage.size && usage.size > 0, "{usage:?}");
 }

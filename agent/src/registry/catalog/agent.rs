@@ -66,6 +66,9 @@ super::catalog! {
     QUEUE_CAPACITY: Gauge "sonde_agent_queue_capacity" ["queue"]
         "Messages that fit between two tasks of the agent; who finds the queue full waits or asks again",
         from "the channel";
+    NODE_HIDDEN: Gauge "sonde_agent_node_hidden" ["kind", "reason"]
+        "Parts of the machine without series: disk, interface, filesystem; for they are too many, hanging, or fail",
+        from "the readers of the machine";
     CONNECTIONS: Gauge "sonde_agent_connections" []
         "Open TCP connections in the agent's table",
         from "the table";
