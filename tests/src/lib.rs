@@ -8,6 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`product`] | the product's two binaries |
+//! | [`stand_in`] | a machine of the test's own, as the agent sees it |
 //! | [`docker`], [`netns`], [`cgroup`] | containers, network namespaces, services |
 //! | [`tsdb`], [`promql`] | Prometheus and VictoriaMetrics, and questions to them |
 //! | [`http`], [`remote_write`], [`exposition`] | the wire, written here again so that the product is not its own judge |
@@ -28,6 +29,7 @@ pub mod product;
 pub mod promql;
 pub mod remote_write;
 pub mod skip;
+pub mod stand_in;
 pub mod strace;
 pub mod traffic;
 pub mod tsdb;

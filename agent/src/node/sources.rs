@@ -126,18 +126,17 @@ pub(super) fn read(proc_root: &Path) -> Look {
     let mut look = Look::default();
     for source in &SOURCES {
         let text = text(&proc_root.join(source.path));
-        let is_missing = text.as_ref().is_err_and(is_missing);
-        let parsed = text.map(|text| (source.parse)(&text));
-        let reason = match parsed {
+        let may_lack = !source.without.is_empty() && text.as_ref().is_err_and(is_missing);
+        let reason = match text.map(|text| (source.parse)(&text)) {
             Ok(Some(numbers)) => {
                 look.numbers.extend(numbers);
                 continue;
             }
-            Err(_) if is_missing && !source.without.is_empty() => source.without.to_owned(),
+            Err(_) if may_lack => source.without.to_owned(),
             Ok(None) => "its text is not understood".to_owned(),
             Err(error) => error.to_string(),
         };
-        look.failures += u64::from(!(is_missing && !source.without.is_empty()));
+        look.failures += u64::from(!may_lack);
         look.absent.push((source.metric.name, format!("{}: {reason}", source.path)));
     }
     look

@@ -199,14 +199,15 @@ struct Mount<'a> {
 }
 
 impl<'a> Mount<'a> {
-    /// Reads one line; a mount that shows only a part of its hierarchy is left out.
+    /// Reads one line; a mount that shows only a part of its hierarchy is left out. So is any other file system before
+    /// anybody looks at it: one whose server is gone would never answer.
     fn parse(line: &'a str) -> Option<Self> {
         let (mount, file_system) = line.split_once(" - ")?;
         let mut mount = mount.split(' ').skip(3);
         let levels_above = levels_above(mount.next()?)?;
         let mount_point = mount.next()?;
         let mut words = file_system.split(' ');
-        let file_system = words.next()?;
+        let file_system = words.next().filter(|file_system| ["cgroup", "cgroup2"].contains(file_system))?;
         let options = words.nth(1)?;
         Some(Self { levels_above, mount_point, file_system, options })
     }

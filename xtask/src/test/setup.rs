@@ -17,6 +17,7 @@ const PACKAGES: &[&str] = &[
     "bpftool",
     "busybox-static",
     "ca-certificates",
+    "e2fsprogs",
     "git",
     "iproute2",
     "iptables",

@@ -137,7 +137,12 @@ pub(super) fn select(table: &str) -> (Vec<Mount>, usize) {
 
 /// The id of the mount that is the table's root directory.
 pub(super) fn root_id(table: &str) -> Option<u64> {
-    table.lines().filter_map(parse).filter(|line| &*line.mount.mount_point == "/").map(|line| line.id).last()
+    table
+        .lines()
+        .filter_map(parse)
+        .filter(|line| &*line.mount.mount_point == "/")
+        .map(|line| line.id)
+        .next_back()
 }
 
 fn is_shown(line: &Line) -> bool {
