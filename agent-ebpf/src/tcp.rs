@@ -7,7 +7,7 @@
 //!   counters so far. Runs when the agent asks, never on the traffic's path.
 
 use aya_ebpf::{helpers::bpf_skc_to_tcp_sock, macros::btf_tracepoint, programs::BtfTracePointContext};
-use sonde_abi::tcp::{Conn, KIND_CLOSED, TcpRecord};
+use sonde_abi::tcp::{Conn, FLAG_ERROR, KIND_CLOSED, KIND_CONNECT_FAILED, KIND_UNLISTEN, TcpRecord};
 
 use crate::{
     maps::CONN_BY_SOCK,
@@ -17,6 +17,7 @@ use crate::{
     sock,
 };
 
+mod asked;
 mod iter;
 mod lifecycle;
 mod tracepoint;
@@ -55,16 +56,31 @@ impl lifecycle::Socket for BtfSock {
     }
 
     #[inline(always)]
-    fn describe(&self, kind: u16, record: &mut TcpRecord) {
+    fn note_asked(&self, conn: &mut Conn) {
+        // SAFETY: `self.0` is a `struct sock`; this is called for the transition to SYN_SENT only.
+        unsafe { asked::note(self.0, conn) };
+    }
+
+    #[inline(always)]
+    fn describe(&self, kind: u16, old: i32, record: &mut TcpRecord) {
         // SAFETY: `self.0` is a `struct sock`; the helper returns null or a tcp_sock known by type.
         unsafe {
             sock::read_tuple::<Typed>(self.0, record);
+            record.flags |= FLAG_ERROR;
             record.error = Typed::field::<i32>(self.0, &SOCK_ERR) as u16;
-            if kind == KIND_CLOSED {
+            if kind == KIND_UNLISTEN {
+                sock::read_backlog::<Typed>(self.0, record);
+            }
+            if kind == KIND_CLOSED || kind == KIND_CONNECT_FAILED {
                 let tp = bpf_skc_to_tcp_sock(self.0.cast_mut().cast()).cast::<u8>();
                 if !tp.is_null() {
                     record.local_port = sock::local_port::<Typed>(tp);
-                    sock::read_counters::<Typed>(tp, record);
+                    if kind == KIND_CLOSED {
+                        sock::read_counters::<Typed>(tp, record);
+                        record.end = sock::end::<Typed>(tp, old);
+                    } else {
+                        sock::read_unsent::<Typed>(tp, record);
+                    }
                 }
             }
         }

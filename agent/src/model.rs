@@ -1,11 +1,13 @@
 //! Plain values that the units of the agent exchange. No clock, no file, no aya.
 
+mod failure;
 mod origin;
 mod task;
 mod tcp;
 mod time;
 
+pub use failure::{End, Failure};
 pub use origin::{CgroupId, HostPid, NetnsId, Origin, WorkloadIx};
 pub use task::{ShortLived, Task, Thread, ThreadExit, Waited};
-pub use tcp::{Counters, Role, SocketId, SocketKind, TcpSocket};
+pub use tcp::{Backlog, Counters, Role, RoundTrip, SocketId, SocketKind, TcpSocket};
 pub use time::{BootNanos, UnixMillis, UptimeNanos};

@@ -25,7 +25,7 @@ use crate::kernel::Wakeups;
 use crate::registry::{Snapshot, Source, SourceGone};
 use crate::telemetry::QueueFill;
 
-/// Time between two visits to the ring. A full ring holds 6,553 events of TCP, so this is good for 65,000 a second before
+/// Time between two visits to the ring. A full ring holds 5,461 events of TCP, so this is good for 54,000 a second before
 /// the wake-up at half full is needed at all.
 const DRAIN_EVERY: Duration = Duration::from_millis(100);
 /// Askers that may wait: the scrapes the server allows at a time, the push loop, and room for a few more.

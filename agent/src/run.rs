@@ -15,7 +15,7 @@ use crate::node::{NodeIdentity, NodeReader};
 use crate::observer::{self, Parts};
 use crate::registry::Labels;
 use crate::resources::{CgroupMounts, Controller};
-use crate::state::{Connections, Limits};
+use crate::state::{Caps, Connections, Limits};
 
 /// Runs the agent until `stop` is cancelled, then ends it in order: programs see no more events, the ring is taken
 /// empty, a last snapshot is pushed and durable, targets get the rest of the deadline.
@@ -116,7 +116,10 @@ fn limits(config: &Config) -> Limits {
     Limits {
         connections: CONNS_MAX,
         listeners: LISTENERS_MAX,
-        flows_per_workload: config.max_series_per_container / SERIES_PER_FLOW,
+        flows: Caps {
+            workload: config.max_series_per_container / SERIES_PER_FLOW,
+            node: config.max_series / SERIES_PER_FLOW,
+        },
         ephemeral_ports: config.ephemeral_ports.clone(),
     }
 }
@@ -124,8 +127,8 @@ fn limits(config: &Config) -> Limits {
 /// Listening sockets that are shown at once; a host with a service per port of the ephemeral range stays below.
 const LISTENERS_MAX: usize = 32_768;
 
-/// Series that one destination makes at most.
-const SERIES_PER_FLOW: usize = 7;
+/// Series that one destination makes at most: 14 of the histogram of handshakes, two of resets, six numbers.
+const SERIES_PER_FLOW: usize = 14 + 2 + 6;
 
 fn workload_settings(config: &Config) -> Settings {
     Settings {

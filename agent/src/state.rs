@@ -1,15 +1,23 @@
 //! Tables: what is open, who talks to whom, who listens. Pure: time is an argument, nothing is read or sent.
 
+mod backlogs;
 mod connections;
+mod failures;
 mod flows;
+mod limits;
 mod listeners;
 mod measurements;
 mod round_trips;
+pub mod table;
 mod totals;
 
-pub use connections::{Connections, Limits, Stats};
-pub use flows::{Direction, Flow, FlowKey, Flows, Peer};
+pub use backlogs::{BacklogKey, Backlogs, Drops};
+pub use connections::Connections;
+pub use failures::{FailureCounts, FailureKey, Failures};
+pub use flows::{CONNECT_SECONDS, Direction, Flow, FlowKey, Flows, Peer};
+pub use limits::{Limits, Stats};
 pub use listeners::{Listener, Listeners};
 pub use measurements::{DiskCounts, Measurements};
 pub use round_trips::RoundTrips;
+pub use table::{Caps, Folded};
 pub use totals::Totals;

@@ -169,11 +169,21 @@ impl Telemetry {
             (&catalog::CONNECTIONS, tables.len() as f64),
             (&catalog::FLOWS, tables.flows().len() as f64),
             (&catalog::LISTENERS, tables.listeners().len() as f64),
-            (&catalog::SERIES_FOLDED_TOTAL, tables.flows().folded() as f64),
             (&catalog::CONNECTIONS_UNOWNED_TOTAL, stats.unowned as f64),
         ];
         for (metric, value) in numbers {
             builder.number(metric, &none, &none, value);
+        }
+        let folded = [
+            ("destinations", stats.flows_folded),
+            ("failures", stats.failures_folded),
+            ("listeners", stats.backlogs_folded),
+        ];
+        for (table, folded) in folded {
+            for (cap, count) in [("container", folded.workload), ("node", folded.node)] {
+                let own = Labels::new([("table", table), ("cap", cap)]);
+                builder.number(&catalog::SERIES_FOLDED_TOTAL, &none, &own, count as f64);
+            }
         }
         let incomplete = [
             ("start_lost", stats.starts_lost),

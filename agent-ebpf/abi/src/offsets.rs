@@ -28,6 +28,8 @@ pub enum Want {
     Optional,
     /// Value of the enumerator, or [`ABSENT`].
     Enumerator,
+    /// Size of the structure in bytes, or [`ABSENT`]; the path is empty.
+    Size,
 }
 
 /// Calls a macro with the whole table.
@@ -48,6 +50,11 @@ macro_rules! for_each_offset {
             SOCK_FLAGS = "sock" "__sk_common.skc_flags" Required,
             SOCK_PROTOCOL = "sock" "sk_protocol" Required,
             SOCK_CGROUP = "sock" "sk_cgrp_data.cgroup" Optional,
+            SOCK_SHUTDOWN = "sock" "sk_shutdown" Optional,
+            SOCK_BACKLOG = "sock" "sk_ack_backlog" Optional,
+            SOCK_BACKLOG_MAX = "sock" "sk_max_ack_backlog" Optional,
+            SOCK_DROPS = "sock" "sk_drops.counter" Optional,
+            SOCK_DEAD_BIT = "sock_flags" "SOCK_DEAD" Enumerator,
             SOCK_DONE_BIT = "sock_flags" "SOCK_DONE" Enumerator,
             NET_INUM = "net" "ns.inum" Required,
             TCP_BYTES_SENT = "tcp_sock" "bytes_sent" Required,
@@ -55,6 +62,8 @@ macro_rules! for_each_offset {
             TCP_BYTES_RECEIVED = "tcp_sock" "bytes_received" Required,
             TCP_TOTAL_RETRANS = "tcp_sock" "total_retrans" Required,
             TCP_SRTT = "tcp_sock" "srtt_us" Required,
+            TCP_MIN_RTT = "tcp_sock" "rtt_min" Optional,
+            TCP_SEGS_OUT = "tcp_sock" "segs_out" Optional,
             INET_SPORT = "inet_sock" "inet_sport" Required,
             FILE_INODE = "file" "f_inode" Required,
             FILE_PRIVATE = "file" "private_data" Required,
@@ -72,6 +81,13 @@ macro_rules! for_each_offset {
             TASK_DELAYS = "task_struct" "delays" Optional,
             DELAYS_BLKIO = "task_delay_info" "blkio_delay" Optional,
             TASK_RUN_DELAY = "task_struct" "sched_info.run_delay" Optional,
+            TASK_STACK = "task_struct" "stack" Optional,
+            TASK_PT_REGS_FUNC = "bpf_func_id" "BPF_FUNC_task_pt_regs" Enumerator,
+            REGS_SIZE = "pt_regs" "" Size,
+            REGS_ORIG_AX = "pt_regs" "orig_ax" Optional,
+            REGS_SI = "pt_regs" "si" Optional,
+            REGS_SYSCALLNO = "pt_regs" "syscallno" Optional,
+            REGS_REGS = "pt_regs" "regs" Optional,
             CSS_SET_DFL = "css_set" "dfl_cgrp" Required,
             CSS_SET_SUBSYS = "css_set" "subsys" Required,
             CSS_CGROUP = "cgroup_subsys_state" "cgroup" Required,

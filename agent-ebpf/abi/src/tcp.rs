@@ -32,6 +32,19 @@ pub const FLAG_COUNTERS: u8 = 1;
 pub const FLAG_FIN_RECEIVED: u8 = 2;
 /// `flags`: the connection was already there when it was first seen; its counters so far are a baseline.
 pub const FLAG_ADOPTED: u8 = 4;
+/// `flags`: connect(2) was given another address than the one connected to; see `asked_addr`.
+pub const FLAG_ASKED: u8 = 8;
+/// `flags`: the attempt ended before its first segment was sent.
+pub const FLAG_UNSENT: u8 = 16;
+/// `flags`: `error` is what the socket says. Without it nothing could read it.
+pub const FLAG_ERROR: u8 = 32;
+
+/// `end`: the usual way, or not known.
+pub const END_ORDERLY: u8 = 0;
+/// `end`: the peer's reset arrived while a program held the socket.
+pub const END_RESET_RECEIVED: u8 = 1;
+/// `end`: the program gave the connection up, and the kernel sent a reset.
+pub const END_RESET_SENT: u8 = 2;
 
 /// `family`: IPv4 (`AF_INET`).
 pub const AF_INET: u16 = 2;
@@ -46,8 +59,14 @@ pub mod state {
     pub const SYN_SENT: i32 = 2;
     /// A SYN was received.
     pub const SYN_RECV: i32 = 3;
+    /// This side sent its FIN; nobody confirmed it yet.
+    pub const FIN_WAIT1: i32 = 4;
+    /// The peer confirmed this side's FIN.
+    pub const FIN_WAIT2: i32 = 5;
     /// Gone.
     pub const CLOSE: i32 = 7;
+    /// The peer sent its FIN.
+    pub const CLOSE_WAIT: i32 = 8;
     /// Waits for connections.
     pub const LISTEN: i32 = 10;
     /// A request socket on its way to a child (`TCP_NEW_SYN_RECV`).
@@ -80,6 +99,8 @@ pub struct TcpRecord {
     pub local_addr: [u8; 16],
     /// Remote address, network order; IPv4 in the first four bytes.
     pub remote_addr: [u8; 16],
+    /// With [`FLAG_ASKED`]: the address given to connect(2), of the same family, in the same form.
+    pub asked_addr: [u8; 16],
     /// Thread group leader's name, NUL-padded.
     pub comm: [u8; 16],
     /// Inode of the network namespace; 0 when unknown.
@@ -90,11 +111,21 @@ pub struct TcpRecord {
     pub retransmits: u32,
     /// Smoothed round-trip time, microseconds.
     pub srtt_us: u32,
+    /// Smallest round-trip time of the kernel's window (five minutes), microseconds; all ones before the first.
+    pub min_rtt_us: u32,
+    /// Of a listening socket: connections that wait to be accepted.
+    pub backlog: u32,
+    /// Of a listening socket: how many may wait. Nonzero wherever `backlog` and `drops` were read.
+    pub backlog_max: u32,
+    /// Of a listening socket: connections and attempts it dropped (`sk_drops`); wraps around.
+    pub drops: u32,
     /// Local port, host order.
     pub local_port: u16,
     /// Remote port, host order.
     pub remote_port: u16,
-    /// Errno of a failure, positive.
+    /// With [`FLAG_ASKED`]: the port given to connect(2), host order.
+    pub asked_port: u16,
+    /// Errno of a failure, positive; 0 when the kernel left none behind.
     pub error: u16,
     /// [`AF_INET`] or [`AF_INET6`].
     pub family: u16,
@@ -104,11 +135,13 @@ pub struct TcpRecord {
     pub role: u8,
     /// Any of `FLAG_*`.
     pub flags: u8,
+    /// One of `END_*`.
+    pub end: u8,
     /// Zero.
-    pub _pad: [u8; 5],
+    pub _pad: [u8; 2],
 }
 
-const _: () = assert!(size_of::<TcpRecord>() == 152);
+const _: () = assert!(size_of::<TcpRecord>() == 184);
 
 // SAFETY: repr(C), header first, the fields add up to the asserted size without gaps, integers and arrays of them.
 unsafe impl Record for TcpRecord {
@@ -133,12 +166,19 @@ pub struct Conn {
     pub tgid: u32,
     /// One of `ROLE_*`.
     pub role: u8,
-    /// [`FLAG_ADOPTED`] or 0.
+    /// [`FLAG_ADOPTED`] and [`FLAG_ASKED`].
     pub flags: u8,
     /// 1 once the connection was established, else 0.
     pub established: u8,
     /// Zero.
     pub _pad: u8,
+    /// As in [`TcpRecord`].
+    pub asked_addr: [u8; 16],
+    /// As in [`TcpRecord`].
+    pub asked_port: u16,
+    /// Zero.
+    pub _pad2: [u8; 6],
 }
 
-const _: () = assert!(size_of::<Conn>() == 48);
+// With the map's own 56 bytes per element this fills a block of the kernel's allocator exactly.
+const _: () = assert!(size_of::<Conn>() == 72);

@@ -93,7 +93,10 @@ unsafe fn row(meta: *const u8, task: *const u8, sk: *const u8) {
         match i32::from(socket_state) {
             // Nothing to measure yet, or no more; their events tell their story.
             state::CLOSE | state::SYN_SENT | state::SYN_RECV | state::NEW_SYN_RECV => return,
-            state::LISTEN => fill_conn(&mut record, &new_conn(Owner::of(task), ROLE_UNKNOWN, 0)),
+            state::LISTEN => {
+                sock::read_backlog::<Probed>(sk, &mut record);
+                fill_conn(&mut record, &new_conn(Owner::of(task), ROLE_UNKNOWN, 0));
+            }
             _ => {
                 let Some(conn) = known_or_adopted(sk, task) else { return };
                 sock::read_counters::<Probed>(sk, &mut record);

@@ -20,8 +20,10 @@ pub trait Socket {
     fn current_owner(&self) -> Owner;
     /// What an accepted socket has from its listener.
     fn inherited_owner(&self) -> Owner;
-    /// Fills in addresses and, at the end of a connection, counters.
-    fn describe(&self, kind: u16, record: &mut TcpRecord);
+    /// Fills in the address that the program asked for, where it can be told and is another one.
+    fn note_asked(&self, conn: &mut Conn);
+    /// Fills in addresses and, at the end of a connection, counters. `old` is the state that the socket leaves.
+    fn describe(&self, kind: u16, old: i32, record: &mut TcpRecord);
     /// The entry of the socket.
     fn entry(&self) -> Option<*mut Conn>;
     /// Makes or replaces the entry; false when the map is full.
@@ -34,11 +36,19 @@ pub trait Socket {
 #[inline(always)]
 pub fn transition(socket: &impl Socket, old: i32, new: i32) {
     match (old, new) {
-        (_, state::SYN_SENT) => insert(socket, &new_conn(socket.current_owner(), ROLE_OUTBOUND, 0)),
+        (_, state::SYN_SENT) => {
+            let mut conn = new_conn(socket.current_owner(), ROLE_OUTBOUND, 0);
+            socket.note_asked(&mut conn);
+            insert(socket, &conn);
+        }
         (_, state::ESTABLISHED) => established(socket, old),
-        (_, state::LISTEN) => emit(socket, KIND_LISTEN, &new_conn(socket.current_owner(), ROLE_UNKNOWN, 0)),
-        (state::LISTEN, state::CLOSE) => emit(socket, KIND_UNLISTEN, &new_conn(Owner::NONE, ROLE_UNKNOWN, 0)),
-        (_, state::CLOSE) => closed(socket),
+        (_, state::LISTEN) => {
+            emit(socket, KIND_LISTEN, old, &new_conn(socket.current_owner(), ROLE_UNKNOWN, 0))
+        }
+        (state::LISTEN, state::CLOSE) => {
+            emit(socket, KIND_UNLISTEN, old, &new_conn(Owner::NONE, ROLE_UNKNOWN, 0))
+        }
+        (_, state::CLOSE) => closed(socket, old),
         _ => {}
     }
 }
@@ -58,7 +68,7 @@ fn established(socket: &impl Socket, old: i32) {
         unsafe {
             if (*conn).established == 0 {
                 (*conn).established = 1;
-                return emit(socket, KIND_CONNECTED, &*conn);
+                return emit(socket, KIND_CONNECTED, old, &*conn);
             }
         }
     }
@@ -66,16 +76,16 @@ fn established(socket: &impl Socket, old: i32) {
     let role = if old == state::SYN_SENT { ROLE_OUTBOUND } else { ROLE_INBOUND };
     let conn = Conn { established: 1, ..new_conn(socket.inherited_owner(), role, 0) };
     insert(socket, &conn);
-    emit(socket, if role == ROLE_INBOUND { KIND_ACCEPTED } else { KIND_CONNECTED }, &conn);
+    emit(socket, if role == ROLE_INBOUND { KIND_ACCEPTED } else { KIND_CONNECTED }, old, &conn);
 }
 
 #[inline(always)]
-fn closed(socket: &impl Socket) {
+fn closed(socket: &impl Socket, old: i32) {
     let Some(conn) = socket.entry() else { return };
     // SAFETY: as in `established`; the entry is removed only after its last use.
     unsafe {
         let kind = if (*conn).established == 1 { KIND_CLOSED } else { KIND_CONNECT_FAILED };
-        emit(socket, kind, &*conn);
+        emit(socket, kind, old, &*conn);
     }
     socket.remove();
 }
@@ -94,12 +104,15 @@ pub fn new_conn(owner: Owner, role: u8, flags: u8) -> Conn {
         flags,
         established: 0,
         _pad: 0,
+        asked_addr: [0; 16],
+        asked_port: 0,
+        _pad2: [0; 6],
     }
 }
 
 /// Puts an event into the ring.
 #[inline(always)]
-fn emit(socket: &impl Socket, kind: u16, conn: &Conn) {
+fn emit(socket: &impl Socket, kind: u16, old: i32, conn: &Conn) {
     let Some(mut entry) = EVENTS.reserve_untyped::<TcpRecord>(0) else {
         loss::count(Loss::TcpRingFull);
         return;
@@ -113,7 +126,7 @@ fn emit(socket: &impl Socket, kind: u16, conn: &Conn) {
     record.sock = socket.key();
     // SAFETY: the helper has no preconditions.
     record.at_ns = unsafe { bpf_ktime_get_ns() };
-    socket.describe(kind, record);
+    socket.describe(kind, old, record);
     fill_conn(record, conn);
     if conn.role == ROLE_OUTBOUND && conn.tgid != 0 && kind != KIND_CLOSED {
         record.connect_ns = record.at_ns.wrapping_sub(conn.born_ns);
@@ -131,4 +144,6 @@ pub fn fill_conn(record: &mut TcpRecord, conn: &Conn) {
     record.tgid = conn.tgid;
     record.role = conn.role;
     record.flags |= conn.flags;
+    record.asked_addr = conn.asked_addr;
+    record.asked_port = conn.asked_port;
 }

@@ -79,7 +79,10 @@ impl Socket for Args {
     }
 
     #[inline(always)]
-    fn describe(&self, _kind: u16, record: &mut TcpRecord) {
+    fn note_asked(&self, _conn: &mut Conn) {}
+
+    #[inline(always)]
+    fn describe(&self, _kind: u16, _old: i32, record: &mut TcpRecord) {
         record.family = self.field(&TP_FAMILY);
         record.local_port = self.field(&TP_SPORT);
         record.remote_port = self.field(&TP_DPORT);

@@ -157,6 +157,12 @@ impl<'a> Btf<'a> {
         }
     }
 
+    /// Size of a structure in bytes.
+    pub fn size(&self, container: &str) -> Result<u32, BtfError> {
+        let absent = || BtfError::Absent { container: container.to_owned(), path: String::new() };
+        Ok(self.ty(*self.by_name.get(container).ok_or_else(absent)?)?.size_or_type)
+    }
+
     /// Value of an enumerator.
     pub fn enumerator(&self, container: &str, name: &str) -> Result<u32, BtfError> {
         let absent = || BtfError::Absent { container: container.to_owned(), path: name.to_owned() };

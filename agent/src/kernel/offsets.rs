@@ -22,6 +22,7 @@ pub fn resolve(btf: &Btf<'_>) -> Offsets {
     for entry in ALL {
         let found = match entry.want {
             Want::Enumerator => btf.enumerator(entry.container, entry.path),
+            Want::Size => btf.size(entry.container),
             Want::Required | Want::Optional => btf.offset(entry.container, entry.path),
         };
         let value = found.unwrap_or_else(|error| {

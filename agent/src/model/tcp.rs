@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{BootNanos, NetnsId, Origin};
+use super::{BootNanos, End, Failure, NetnsId, Origin};
 
 /// Identity of a socket: its address in the kernel, and when it was first seen there, since addresses are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +95,26 @@ impl Counters {
     }
 }
 
+/// A connection's round-trip times as the kernel estimates them, microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundTrip {
+    /// Smoothed.
+    pub srtt_us: u32,
+    /// Smallest of the kernel's window, five minutes by default.
+    pub min_us: Option<u32>,
+}
+
+/// The accept queue of a listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Connections that wait to be accepted.
+    pub length: u32,
+    /// How many may wait.
+    pub max: u32,
+    /// Connections and attempts dropped since the socket listens; wraps around.
+    pub drops: u32,
+}
+
 /// A socket, as an event or an iterator's row tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpSocket {
@@ -122,12 +142,16 @@ pub struct TcpSocket {
     pub origin: Option<Origin>,
     /// Duration of the handshake or of the failed attempt, nanoseconds; 0 when not seen.
     pub connect_ns: u64,
-    /// Errno of a failure.
-    pub error: u16,
+    /// Why an attempt failed.
+    pub failure: Failure,
+    /// How a connection ended.
+    pub end: End,
     /// Counters, where they are measured.
     pub counters: Option<Counters>,
-    /// Smoothed round-trip time in microseconds, where it is measured.
-    pub srtt_us: Option<u32>,
+    /// Round-trip times, where they are measured.
+    pub round_trip: Option<RoundTrip>,
+    /// What a listening socket counts, where it is measured.
+    pub backlog: Option<Backlog>,
 }
 
 impl TcpSocket {

@@ -155,7 +155,7 @@ impl Core {
         let retired = parts.workloads.retired(now);
         parts.connections.collect_garbage(before(now, parts.forget_after), &retired);
         self.measurements.forget(&retired);
-        series.retain(parts.connections.flows());
+        series.retain(&parts.connections);
         let tracked = parts.kernel.tracked_sockets();
         telemetry.tracked_connections(tracked.len());
         let unknown = parts.connections.sweep(&tracked, before(now, DISAGREEMENT));
@@ -232,7 +232,9 @@ impl Core {
             now,
         };
         view.flows(&mut self.series, &mut builder);
+        view.failures(&mut self.series, &mut builder);
         view.listeners(&mut self.namespaces, &mut builder);
+        view.backlogs(&mut builder);
         self.latency.collect(parts.connections.round_trips(), &parts.workloads, &mut builder, now);
         parts.edges.collect(&mut builder);
         self.telemetry.collect_kernel(&mut parts.kernel, &mut builder);

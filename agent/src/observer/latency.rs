@@ -24,15 +24,18 @@ impl LatencyLabels {
         now: BootNanos,
     ) {
         let mut before = std::mem::take(&mut self.0);
-        for (workload, ip, srtt_us) in round_trips.iter() {
+        for (workload, ip, seen) in round_trips.iter() {
             if !workloads.is_exported(workload, now) {
                 continue;
             }
             let kept = before.remove(&ip);
             let new = || Labels::new([("destination_ip", ip.to_string())]);
             let own = self.0.entry(ip).or_insert_with(|| kept.unwrap_or_else(new));
-            let seconds = f64::from(srtt_us) / 1e6;
-            builder.number(&catalog::LATENCY_SECONDS, workloads.labels(workload), own, seconds);
+            let owner = workloads.labels(workload);
+            builder.number(&catalog::LATENCY_SECONDS, owner, own, f64::from(seen.srtt_us) / 1e6);
+            if let Some(min_us) = seen.min_us {
+                builder.number(&catalog::MIN_RTT_SECONDS, owner, own, f64::from(min_us) / 1e6);
+            }
         }
     }
 }

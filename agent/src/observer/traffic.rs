@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::namespaces::Namespaces;
-use super::series::{FlowLabels, OVERFLOW, SeriesLabels};
+use super::series::{self, FlowLabels, OVERFLOW, SeriesLabels};
 use crate::enrich::Workloads;
 use crate::model::{BootNanos, Counters, WorkloadIx};
 use crate::registry::catalog::tcp as catalog;
-use crate::registry::{Labels, SnapshotBuilder};
-use crate::state::{Connections, Direction, Flow};
+use crate::registry::{Labels, Metric, SnapshotBuilder};
+use crate::state::table::Key as _;
+use crate::state::{BacklogKey, Connections, Direction, Flow};
 
 /// What is shown, and to whom it belongs.
 pub struct View<'a> {
@@ -40,6 +41,48 @@ impl View<'_> {
         }
     }
 
+    /// Adds failed attempts, in all and by reason.
+    pub fn failures(&self, series: &mut SeriesLabels, builder: &mut SnapshotBuilder) {
+        for (key, counts) in self.connections.failures().iter() {
+            if !self.workloads.is_exported(key.workload, self.now) {
+                continue;
+            }
+            let owner = self.workloads.labels(key.workload);
+            let total = counts.total() as f64;
+            builder.number(&catalog::FAILED_CONNECTS_TOTAL, owner, series.destination(key), total);
+            for (reason, count) in counts.iter() {
+                let own = series.failure(key, reason);
+                builder.number(&catalog::CONNECT_FAILURES_TOTAL, owner, own, count as f64);
+            }
+        }
+    }
+
+    /// Adds accept queues: one set of series per address that sockets are bound to.
+    pub fn backlogs(&self, builder: &mut SnapshotBuilder) {
+        let mut queues: HashMap<BacklogKey, (u64, u64)> = HashMap::new();
+        for listener in self.connections.listeners().iter() {
+            let (Some(workload), Some(backlog)) = (listener.workload, listener.backlog) else { continue };
+            let own = BacklogKey { workload, address: Some(listener.address) };
+            // What the table of drops folded is folded here as well.
+            let key = if self.connections.backlogs().contains(&own) { own } else { own.overflow() };
+            let queue = queues.entry(key).or_default();
+            queue.0 += u64::from(backlog.length);
+            queue.1 += u64::from(backlog.max);
+        }
+        for (key, drops) in self.connections.backlogs().iter() {
+            if !self.workloads.is_exported(key.workload, self.now) {
+                continue;
+            }
+            let owner = self.workloads.labels(key.workload);
+            let own = Labels::new([("listen_addr", series::text(key.address))]);
+            builder.number(&catalog::LISTEN_DROPS_TOTAL, owner, &own, drops.0 as f64);
+            if let Some((length, max)) = queues.get(key) {
+                builder.number(&catalog::LISTEN_BACKLOG, owner, &own, *length as f64);
+                builder.number(&catalog::LISTEN_BACKLOG_MAX, owner, &own, *max as f64);
+            }
+        }
+    }
+
     /// Adds listening addresses: one series per workload and address, though several sockets may share an address
     /// (`SO_REUSEPORT`).
     pub fn listeners(&self, namespaces: &mut Namespaces, builder: &mut SnapshotBuilder) {
@@ -64,10 +107,7 @@ impl View<'_> {
     }
 }
 
-fn outbound(flow: &Flow, owner: &Arc<Labels>, labels: &FlowLabels, builder: &mut SnapshotBuilder) {
-    if flow.failed > 0 {
-        builder.number(&catalog::FAILED_CONNECTS_TOTAL, owner, &labels.destination, flow.failed as f64);
-    }
+fn outbound(flow: &Flow, owner: &Arc<Labels>, labels: &mut FlowLabels, builder: &mut SnapshotBuilder) {
     if flow.established == 0 && flow.active == 0 && flow.traffic.is_none() {
         return;
     }
@@ -75,6 +115,10 @@ fn outbound(flow: &Flow, owner: &Arc<Labels>, labels: &FlowLabels, builder: &mut
     builder.number(&catalog::SUCCESSFUL_CONNECTS_TOTAL, owner, &labels.full, flow.established as f64);
     builder.number(&catalog::CONNECTION_TIME_SECONDS_TOTAL, owner, &labels.full, seconds);
     builder.number(&catalog::ACTIVE_CONNECTIONS, owner, &labels.full, flow.active as f64);
+    if let Some(times) = &flow.connect_times {
+        builder.histogram(&catalog::CONNECT_DURATION_SECONDS, owner, &labels.full, times);
+    }
+    resets(&catalog::RESETS_TOTAL, flow, owner, labels, builder);
     if let Some(Counters { sent, received, retransmits }) = flow.traffic {
         builder.number(&catalog::BYTES_SENT_TOTAL, owner, &labels.full, sent as f64);
         builder.number(&catalog::BYTES_RECEIVED_TOTAL, owner, &labels.full, received as f64);
@@ -82,9 +126,25 @@ fn outbound(flow: &Flow, owner: &Arc<Labels>, labels: &FlowLabels, builder: &mut
     }
 }
 
-fn inbound(flow: &Flow, owner: &Arc<Labels>, labels: &FlowLabels, builder: &mut SnapshotBuilder) {
+/// Series appear with the first reset of their side.
+fn resets(
+    metric: &'static Metric,
+    flow: &Flow,
+    owner: &Arc<Labels>,
+    labels: &mut FlowLabels,
+    builder: &mut SnapshotBuilder,
+) {
+    for (side, count) in [flow.resets_received, flow.resets_sent].into_iter().enumerate() {
+        if count > 0 {
+            builder.number(metric, owner, &labels.resets()[side], count as f64);
+        }
+    }
+}
+
+fn inbound(flow: &Flow, owner: &Arc<Labels>, labels: &mut FlowLabels, builder: &mut SnapshotBuilder) {
     builder.number(&catalog::INBOUND_CONNECTIONS_TOTAL, owner, &labels.full, flow.established as f64);
     builder.number(&catalog::INBOUND_ACTIVE_CONNECTIONS, owner, &labels.full, flow.active as f64);
+    resets(&catalog::INBOUND_RESETS_TOTAL, flow, owner, labels, builder);
     if let Some(Counters { sent, received, retransmits }) = flow.traffic {
         builder.number(&catalog::INBOUND_BYTES_SENT_TOTAL, owner, &labels.full, sent as f64);
         builder.number(&catalog::INBOUND_BYTES_RECEIVED_TOTAL, owner, &labels.full, received as f64);

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use sonde_abi::{DecodeError, record, tcp::*};
 
 use crate::model::{
-    BootNanos, CgroupId, Counters, HostPid, NetnsId, Origin, Role, SocketId, SocketKind, TcpSocket,
+    Backlog, BootNanos, CgroupId, Counters, End, Failure, HostPid, NetnsId, Origin, Role, RoundTrip,
+    SocketId, SocketKind, TcpSocket,
 };
 
 /// Decodes an event or an iterator's row.
@@ -30,14 +31,52 @@ fn socket(record: &TcpRecord) -> TcpSocket {
         adopted: record.flags & FLAG_ADOPTED != 0,
         local: endpoint(record.family, record.local_addr, record.local_port),
         remote: endpoint(record.family, record.remote_addr, record.remote_port),
-        asked: None,
+        asked: asked(record),
         actual: None,
         netns: NetnsId(record.netns),
         origin: origin(record),
         connect_ns: record.connect_ns,
-        error: record.error,
+        failure: failure(record),
+        end: match record.end {
+            END_RESET_RECEIVED => End::ResetReceived,
+            END_RESET_SENT => End::ResetSent,
+            _ => End::Orderly,
+        },
         counters: counters(record),
-        srtt_us: (record.srtt_us > 0).then_some(record.srtt_us),
+        round_trip: (record.srtt_us > 0).then(|| RoundTrip {
+            srtt_us: record.srtt_us,
+            min_us: (record.min_rtt_us != u32::MAX).then_some(record.min_rtt_us),
+        }),
+        backlog: (record.backlog_max > 0).then_some(Backlog {
+            length: record.backlog,
+            max: record.backlog_max,
+            drops: record.drops,
+        }),
+    }
+}
+
+/// The address given to connect(2). The unspecified address means this host, and the kernel says so by itself.
+fn asked(record: &TcpRecord) -> Option<SocketAddr> {
+    let asked = || endpoint(record.family, record.asked_addr, record.asked_port);
+    (record.flags & FLAG_ASKED != 0).then(asked).filter(|asked| !asked.ip().is_unspecified())
+}
+
+/// Why an attempt failed, from the errno in the socket: include/uapi/asm-generic/errno.h, which ICMP messages become
+/// by `icmp_err_convert` (net/ipv4/icmp.c) and `icmpv6_err_convert`. The kernel leaves none behind when the program
+/// closes the socket, and when connect(2) returns its error before it sends anything.
+fn failure(record: &TcpRecord) -> Failure {
+    match i32::from(record.error) {
+        _ if record.flags & FLAG_ERROR == 0 => Failure::Other,
+        0 if record.flags & FLAG_UNSENT != 0 => Failure::AddressUnavailable,
+        0 | libc::ECONNABORTED => Failure::Aborted,
+        libc::ECONNREFUSED => Failure::Refused,
+        libc::ETIMEDOUT => Failure::TimedOut,
+        libc::EHOSTUNREACH | libc::EHOSTDOWN => Failure::HostUnreachable,
+        libc::ENETUNREACH | libc::ENETDOWN | libc::ENONET => Failure::NetworkUnreachable,
+        libc::ECONNRESET | libc::EPIPE => Failure::Reset,
+        libc::EACCES | libc::EPERM => Failure::Permission,
+        libc::EADDRNOTAVAIL | libc::EADDRINUSE => Failure::AddressUnavailable,
+        _ => Failure::Other,
     }
 }
 
@@ -108,6 +147,43 @@ mod tests {
         };
         assert_eq!(counters(&record), Some(Counters { sent: 7, received: 1000, retransmits: 3 }));
         assert_eq!(counters(&TcpRecord { flags: 0, ..record }), None, "not measured is not zero");
+    }
+
+    #[test]
+    fn every_errno_has_a_reason_and_silence_means_the_program_gave_up() {
+        let reason = |error: i32, flags| {
+            failure(&TcpRecord { error: error as u16, flags, ..blank(KIND_CONNECT_FAILED) })
+        };
+        for (error, expected) in [
+            (libc::ECONNREFUSED, Failure::Refused),
+            (libc::ETIMEDOUT, Failure::TimedOut),
+            (libc::EHOSTUNREACH, Failure::HostUnreachable),
+            (libc::ENETUNREACH, Failure::NetworkUnreachable),
+            (libc::ECONNRESET, Failure::Reset),
+            (libc::EACCES, Failure::Permission),
+            (libc::EADDRNOTAVAIL, Failure::AddressUnavailable),
+            (libc::EPROTO, Failure::Other),
+            (0, Failure::Aborted),
+        ] {
+            assert_eq!(reason(error, FLAG_ERROR), expected);
+        }
+        assert_eq!(reason(0, FLAG_ERROR | FLAG_UNSENT), Failure::AddressUnavailable);
+        assert_eq!(reason(libc::ECONNREFUSED, FLAG_ERROR | FLAG_UNSENT), Failure::Refused);
+        assert_eq!(reason(0, 0), Failure::Other, "what cannot be read is not guessed");
+    }
+
+    #[test]
+    fn the_address_asked_for_is_told_only_when_it_is_one() {
+        let record = TcpRecord {
+            family: AF_INET,
+            asked_addr: [10, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            asked_port: 443,
+            flags: FLAG_ASKED,
+            ..blank(KIND_CONNECTED)
+        };
+        assert_eq!(asked(&record), Some("10.96.0.1:443".parse().unwrap()));
+        assert_eq!(asked(&TcpRecord { flags: 0, ..record }), None);
+        assert_eq!(asked(&TcpRecord { asked_addr: [0; 16], ..record }), None, "0.0.0.0 is this host");
     }
 
     #[test]

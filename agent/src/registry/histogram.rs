@@ -62,6 +62,14 @@ impl Histogram {
         self.sum += value;
     }
 
+    /// Adds what another histogram with the same bounds observed; one with others has nothing to add.
+    pub fn add(&mut self, other: &Self) {
+        if self.buckets == other.buckets {
+            self.counts.iter_mut().zip(&other.counts).for_each(|(count, other)| *count += other);
+            self.sum += other.sum;
+        }
+    }
+
     /// Sum of all values.
     pub fn sum(&self) -> f64 {
         self.sum

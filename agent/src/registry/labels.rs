@@ -27,6 +27,11 @@ impl Labels {
         Arc::new(Self::from_sorted(pairs.into()))
     }
 
+    /// The set with one more pair.
+    pub fn with(&self, name: &'static str, value: &str) -> Arc<Self> {
+        Self::new(self.iter().chain([(name, value)]))
+    }
+
     /// The set without labels.
     pub fn empty() -> Arc<Self> {
         EMPTY.clone()

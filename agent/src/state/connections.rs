@@ -5,69 +5,20 @@
 //! arrive does not matter, and a connection found open when the agent starts begins at a baseline.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::net::SocketAddr;
 
+use self::entry::{Connection, Start, direction};
+use super::backlogs::{BacklogKey, Backlogs};
+use super::failures::{FailureKey, Failures};
 use super::flows::{Direction, FlowKey, Flows, Peer};
+use super::limits::{Limits, Stats};
 use super::listeners::{Listener, Listeners};
 use super::round_trips::RoundTrips;
+use super::table::shrink;
 use super::totals::Totals;
 use crate::model::{BootNanos, Counters, NetnsId, Role, SocketId, SocketKind, TcpSocket, WorkloadIx};
 
-/// What bounds the tables.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Connections tracked at once; as many as the kernel half tracks.
-    pub connections: usize,
-    /// Flows per workload.
-    pub flows_per_workload: usize,
-    /// Listening sockets.
-    pub listeners: usize,
-    /// Remote ports that are folded into the overflow, because nothing stable listens there.
-    pub ephemeral_ports: Option<RangeInclusive<u16>>,
-}
-
-/// What happened to the tables themselves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Connections whose owner could not be told.
-    pub unowned: u64,
-    /// Connections not tracked because the table was full.
-    pub refused: u64,
-    /// Ends of connections whose start was lost.
-    pub starts_lost: u64,
-    /// Connections whose end was lost, found by the sweep.
-    pub ends_lost: u64,
-    /// Listening sockets not shown because the table was full.
-    pub listeners_refused: u64,
-}
-
-/// What became of a connection's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    /// A pass saw the connection; the event is still in the ring, or was lost.
-    Unseen,
-    /// Seen, and to be counted as soon as the owner is known.
-    Pending { connect_ns: u64 },
-    /// Counted, or before the agent's time.
-    Counted,
-}
-
-#[derive(Clone, Debug)]
-struct Connection {
-    flow: Option<FlowKey>,
-    /// What the node's totals have of it.
-    counted: Counters,
-    /// What its flow has of it; waits for the flow where none is known yet.
-    credited: Counters,
-    start: Start,
-    local: SocketAddr,
-    actual: IpAddr,
-    netns: NetnsId,
-    role: Role,
-    adopted: bool,
-    seen: BootNanos,
-}
+mod entry;
 
 /// All open connections, listeners and flows.
 #[derive(Debug)]
@@ -75,6 +26,8 @@ pub struct Connections {
     open: HashMap<SocketId, Connection>,
     listeners: Listeners,
     flows: Flows,
+    failures: Failures,
+    backlogs: Backlogs,
     /// Found open in this pass, direction not yet known: the listeners of the pass must be complete first.
     undirected: Vec<(TcpSocket, Option<WorkloadIx>)>,
     round_trips: RoundTrips,
@@ -85,11 +38,12 @@ pub struct Connections {
 impl Connections {
     /// Empty tables.
     pub fn new(limits: Limits) -> Self {
-        let flows = Flows::new(limits.flows_per_workload);
         Self {
             open: HashMap::new(),
             listeners: Listeners::default(),
-            flows,
+            flows: Flows::new(limits.flows),
+            failures: Failures::new(limits.flows),
+            backlogs: Backlogs::new(limits.flows),
             undirected: Vec::new(),
             round_trips: RoundTrips::default(),
             limits,
@@ -106,7 +60,7 @@ impl Connections {
             SocketKind::Closed => self.ended(&socket, owner, totals),
             SocketKind::Open => self.found(socket, owner, totals),
             SocketKind::Listen | SocketKind::Listening => self.listening(&socket, owner),
-            SocketKind::Unlisten => self.listeners.remove(socket.id.sock),
+            SocketKind::Unlisten => self.unlisten(&socket),
         }
     }
 
@@ -143,6 +97,16 @@ impl Connections {
         &self.flows
     }
 
+    /// Failed attempts.
+    pub fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
+    /// What listeners dropped.
+    pub fn backlogs(&self) -> &Backlogs {
+        &self.backlogs
+    }
+
     /// Listeners.
     pub fn listeners(&self) -> &Listeners {
         &self.listeners
@@ -160,12 +124,28 @@ impl Connections {
 
     /// Counters about the tables.
     pub fn stats(&self) -> Stats {
-        self.stats
+        Stats {
+            flows_folded: self.flows.folded(),
+            failures_folded: self.failures.folded(),
+            backlogs_folded: self.backlogs.folded(),
+            ..self.stats
+        }
+    }
+
+    /// Entries that memory is held for, in all tables.
+    pub fn capacity(&self) -> usize {
+        self.open.capacity()
+            + self.flows.capacity()
+            + self.failures.capacity()
+            + self.backlogs.capacity()
+            + self.listeners.capacity()
     }
 
     /// Moves everything of a workload to another one that it turned out to be.
     pub fn merge_workload(&mut self, from: WorkloadIx, into: WorkloadIx) {
         let moved = self.flows.merge_workload(from, into);
+        self.failures.merge_workload(from, into);
+        self.backlogs.merge_workload(from, into);
         self.listeners.merge_workload(from, into);
         for key in self.open.values_mut().filter_map(|connection| connection.flow.as_mut()) {
             if let Some(new) = moved.get(key) {
@@ -174,14 +154,21 @@ impl Connections {
         }
     }
 
-    /// Drops idle flows and those of workloads that are gone.
+    /// Drops idle rows and those of workloads that are gone, and gives memory back.
     pub fn collect_garbage(&mut self, idle_since: BootNanos, retired: &[WorkloadIx]) {
         self.flows.drop_idle(idle_since);
+        self.failures.drop_idle(idle_since);
+        self.backlogs.drop_idle(idle_since);
+        self.listeners.shrink();
+        shrink(&mut self.open);
         if retired.is_empty() {
             return;
         }
         let retired: HashSet<WorkloadIx> = retired.iter().copied().collect();
         self.flows.drop_workloads(&retired);
+        self.failures.drop_workloads(&retired);
+        self.backlogs.drop_workloads(&retired);
+        self.listeners.disown(&retired);
         // A socket that outlived its processes must not bring back a workload whose number will be given anew.
         for connection in self.open.values_mut() {
             connection.flow = connection.flow.filter(|key| !retired.contains(&key.workload));
@@ -206,8 +193,11 @@ impl Connections {
     }
 
     fn listening(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
-        let known = self.listeners.contains(socket.id.sock);
-        if !known && self.listeners.len() >= self.limits.listeners {
+        let known = self.listeners.get(socket.id.sock);
+        // A socket that was there before it was first seen begins at a baseline.
+        let drops = socket.backlog.filter(|_| socket.kind == SocketKind::Listening);
+        let counted_drops = known.map_or(drops.map_or(0, |now| now.drops), |known| known.counted_drops);
+        if known.is_none() && self.listeners.len() >= self.limits.listeners {
             self.stats.listeners_refused += u64::from(socket.kind == SocketKind::Listen);
             return;
         }
@@ -216,9 +206,27 @@ impl Connections {
             pid: socket.origin.as_ref().map(|origin| origin.pid),
             netns: socket.netns,
             address: socket.local,
+            backlog: socket.backlog,
+            counted_drops,
             seen: socket.at,
         };
         self.listeners.insert(socket.id.sock, listener);
+        self.count_drops(socket);
+    }
+
+    fn unlisten(&mut self, socket: &TcpSocket) {
+        self.count_drops(socket);
+        self.listeners.remove(socket.id.sock);
+    }
+
+    /// Adds what a listener dropped since the last time.
+    fn count_drops(&mut self, socket: &TcpSocket) {
+        let Some(listener) = self.listeners.get_mut(socket.id.sock) else { return };
+        let (Some(now), Some(workload)) = (socket.backlog, listener.workload) else { return };
+        let new = now.drops.wrapping_sub(listener.counted_drops);
+        listener.counted_drops = now.drops;
+        let key = self.backlogs.admit(BacklogKey { workload, address: Some(listener.address) });
+        self.backlogs.at(key, socket.at).0 += u64::from(new);
     }
 
     fn started(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
@@ -245,8 +253,7 @@ impl Connections {
         let (Start::Pending { connect_ns }, Some(key)) = (connection.start, connection.flow) else { return };
         connection.start = Start::Counted;
         let flow = self.flows.at(key, socket.at);
-        flow.established += 1;
-        flow.connect_ns += connect_ns;
+        flow.establish(connect_ns);
     }
 
     fn failed(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
@@ -254,9 +261,9 @@ impl Connections {
             self.stats.unowned += 1;
             return;
         };
-        // A failure counts by destination alone: what was behind it is not shown.
-        let key = self.flow_key(workload, Direction::Outbound, Peer::direct(socket.destination()));
-        self.flows.at(key, socket.at).failed += 1;
+        let destination = Some(socket.destination()).filter(|address| !self.is_ephemeral(address.port()));
+        let key = self.failures.admit(FailureKey { workload, destination });
+        self.failures.at(key, socket.at).add(socket.failure);
     }
 
     fn ended(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
@@ -274,6 +281,9 @@ impl Connections {
         self.announce(socket, 0, totals);
         self.own(socket, owner);
         self.count(socket, totals);
+        if let Some(key) = self.open.get(&socket.id).and_then(|connection| connection.flow) {
+            self.flows.at(key, socket.at).end(socket.end);
+        }
         self.close(socket.id, socket.at);
     }
 
@@ -292,8 +302,9 @@ impl Connections {
         };
         let key = self.flow_key(workload, direction, peer);
         let flow = self.flows.at(key, socket.at);
-        flow.established += 1;
+        flow.establish(0);
         flow.add(&Counters::default(), &socket.counters);
+        flow.end(socket.end);
     }
 
     /// Whose a connection is, and to what it leads. An accepted one belongs to its listener until a process is known.
@@ -392,10 +403,10 @@ impl Connections {
         let before = connection.credited;
         connection.credited = connection.counted;
         self.flows.at(key, socket.at).add(&before, &Some(connection.counted));
-        if let (Direction::Outbound, SocketKind::Open, Some(srtt)) =
-            (key.direction, socket.kind, socket.srtt_us)
+        if let (Direction::Outbound, SocketKind::Open, Some(seen)) =
+            (key.direction, socket.kind, socket.round_trip)
         {
-            self.round_trips.observe(key.workload, socket.remote.ip(), srtt);
+            self.round_trips.observe(key.workload, socket.remote.ip(), seen);
         }
     }
 
@@ -411,38 +422,21 @@ impl Connections {
     }
 
     fn flow_key(&mut self, workload: WorkloadIx, direction: Direction, peer: Peer) -> FlowKey {
-        let ephemeral =
-            |port: u16| self.limits.ephemeral_ports.as_ref().is_some_and(|range| range.contains(&port));
-        let folded = matches!(peer, Peer::Address { destination, .. } if ephemeral(destination.port()));
+        let folded =
+            matches!(peer, Peer::Address { destination, .. } if self.is_ephemeral(destination.port()));
         let peer = if folded { Peer::Overflow } else { peer };
         self.flows.admit(FlowKey { workload, direction, peer })
     }
-}
 
-impl Connection {
-    fn direction(&self) -> Direction {
-        direction(self.role)
-    }
-
-    /// Adds to the totals what is new.
-    fn add_to(&mut self, totals: &mut dyn Totals, now: &Counters) {
-        let before = self.counted;
-        self.counted = before.max(now);
-        let (sent, received) = (self.counted.sent - before.sent, self.counted.received - before.received);
-        if sent > 0 || received > 0 {
-            totals.add(self.actual, self.local.ip(), self.direction(), sent, received);
-        }
-    }
-}
-
-/// What is not known to be accepted counts as opened here.
-const fn direction(role: Role) -> Direction {
-    match role {
-        Role::Inbound => Direction::Inbound,
-        Role::Outbound | Role::Unknown => Direction::Outbound,
+    fn is_ephemeral(&self, port: u16) -> bool {
+        self.limits.ephemeral_ports.as_ref().is_some_and(|range| range.contains(&port))
     }
 }
 
 #[cfg(test)]
 #[path = "connections/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "connections/churn.rs"]
+mod churn;

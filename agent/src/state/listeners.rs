@@ -1,9 +1,10 @@
 //! Listening sockets: what is announced as an address, and what tells the direction of a connection found open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{BootNanos, HostPid, NetnsId, WorkloadIx};
+use super::table::shrink;
+use crate::model::{Backlog, BootNanos, HostPid, NetnsId, WorkloadIx};
 
 /// A listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,10 @@ pub struct Listener {
     pub netns: NetnsId,
     /// Address it listens on, possibly unspecified.
     pub address: SocketAddr,
+    /// Its accept queue when it was last seen, where that is measured.
+    pub backlog: Option<Backlog>,
+    /// What was already counted of its drops, as the kernel numbers them.
+    pub counted_drops: u32,
     /// When it was last seen.
     pub seen: BootNanos,
 }
@@ -68,15 +73,38 @@ impl Listeners {
         exact.or_else(|| listeners().find(|listener| serves(listener.address.ip(), local.ip())))
     }
 
-    /// Whether the socket is known.
-    pub fn contains(&self, sock: u64) -> bool {
-        self.by_sock.contains_key(&sock)
+    /// A listener.
+    pub fn get(&self, sock: u64) -> Option<&Listener> {
+        self.by_sock.get(&sock)
+    }
+
+    /// A listener, whose address stays as it is.
+    pub(super) fn get_mut(&mut self, sock: u64) -> Option<&mut Listener> {
+        self.by_sock.get_mut(&sock)
+    }
+
+    /// Entries that memory is held for.
+    pub fn capacity(&self) -> usize {
+        self.by_sock.capacity() + self.by_port.capacity()
+    }
+
+    /// Gives memory back that is no longer needed.
+    pub fn shrink(&mut self) {
+        shrink(&mut self.by_sock);
+        shrink(&mut self.by_port);
     }
 
     /// Gives the listeners of a workload to another one.
     pub fn merge_workload(&mut self, from: WorkloadIx, into: WorkloadIx) {
         for listener in self.by_sock.values_mut().filter(|listener| listener.workload == Some(from)) {
             listener.workload = Some(into);
+        }
+    }
+
+    /// Takes the listeners of workloads that are gone from them: their numbers will be given anew.
+    pub fn disown(&mut self, gone: &HashSet<WorkloadIx>) {
+        for listener in self.by_sock.values_mut() {
+            listener.workload = listener.workload.filter(|workload| !gone.contains(workload));
         }
     }
 
@@ -116,7 +144,15 @@ mod tests {
 
     fn listener(address: &str, seen: u64) -> Listener {
         let address = address.parse().unwrap();
-        Listener { workload: None, pid: None, netns: NetnsId(1), address, seen: BootNanos(seen) }
+        Listener {
+            workload: None,
+            pid: None,
+            netns: NetnsId(1),
+            address,
+            backlog: None,
+            counted_drops: 0,
+            seen: BootNanos(seen),
+        }
     }
 
     #[test]

@@ -3,29 +3,32 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::model::WorkloadIx;
+use crate::model::{RoundTrip, WorkloadIx};
 
-/// The smallest smoothed round-trip time among a workload's open outbound connections to an address: the others wait
-/// for the application as much as for the network.
+/// The smallest round-trip times among a workload's open outbound connections to an address: the others wait for the
+/// application as much as for the network.
 #[derive(Debug, Default)]
-pub struct RoundTrips {
-    srtt_us: HashMap<(WorkloadIx, IpAddr), u32>,
-}
+pub struct RoundTrips(HashMap<(WorkloadIx, IpAddr), RoundTrip>);
 
 impl RoundTrips {
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.srtt_us.clear();
+        self.0.clear();
+        super::table::shrink(&mut self.0);
     }
 
-    /// Takes one connection's estimate, microseconds.
-    pub fn observe(&mut self, workload: WorkloadIx, remote: IpAddr, srtt_us: u32) {
-        let slot = self.srtt_us.entry((workload, remote)).or_insert(srtt_us);
-        *slot = srtt_us.min(*slot);
+    /// Takes one connection's estimates.
+    pub fn observe(&mut self, workload: WorkloadIx, remote: IpAddr, seen: RoundTrip) {
+        let slot = self.0.entry((workload, remote)).or_insert(seen);
+        slot.srtt_us = slot.srtt_us.min(seen.srtt_us);
+        slot.min_us = match (slot.min_us, seen.min_us) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
     }
 
-    /// All of them, microseconds.
-    pub fn iter(&self) -> impl Iterator<Item = (WorkloadIx, IpAddr, u32)> {
-        self.srtt_us.iter().map(|((workload, remote), srtt)| (*workload, *remote, *srtt))
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (WorkloadIx, IpAddr, RoundTrip)> {
+        self.0.iter().map(|((workload, remote), seen)| (*workload, *remote, *seen))
     }
 }

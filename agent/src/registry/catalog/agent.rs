@@ -117,8 +117,8 @@ super::catalog! {
     SERIES_REJECTED_TOTAL: Counter "sonde_agent_series_rejected_total" ["reason"]
         "Samples left out of a snapshot because they would have made it invalid",
         from "the registry";
-    SERIES_FOLDED_TOTAL: Counter "sonde_agent_series_folded_total" []
-        "Destinations and listeners folded into one series by the cap per container",
+    SERIES_FOLDED_TOTAL: Counter "sonde_agent_series_folded_total" ["table", "cap"]
+        "Things folded into the series `~overflow` of their container, by table (destinations, failures, listeners) and by cap (container, node)",
         from "the tables";
     PUSH_TICKS_TOTAL: Counter "sonde_agent_push_ticks_total" ["result"]
         "Intervals at which a snapshot was due, by what became of it: appended, missed, failed",

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{HostPid, Origin};
+use crate::model::{Backlog, End, Failure, HostPid, Origin, RoundTrip};
+use crate::state::Caps;
+use std::net::IpAddr;
 
 const CLIENT: WorkloadIx = WorkloadIx(1);
 const SERVER: WorkloadIx = WorkloadIx(2);
@@ -9,13 +11,13 @@ const SERVER: WorkloadIx = WorkloadIx(2);
 fn tables() -> Connections {
     Connections::new(Limits {
         connections: 1000,
-        flows_per_workload: 100,
+        flows: Caps { workload: 100, node: 1000 },
         listeners: 10,
         ephemeral_ports: None,
     })
 }
 
-fn socket(kind: SocketKind, sock: u64, at: u64) -> TcpSocket {
+pub(super) fn socket(kind: SocketKind, sock: u64, at: u64) -> TcpSocket {
     TcpSocket {
         kind,
         id: SocketId { sock, born: BootNanos(1) },
@@ -29,13 +31,15 @@ fn socket(kind: SocketKind, sock: u64, at: u64) -> TcpSocket {
         netns: NetnsId(1),
         origin: None,
         connect_ns: 0,
-        error: 0,
+        failure: Failure::Other,
+        end: End::Orderly,
         counters: None,
-        srtt_us: None,
+        round_trip: None,
+        backlog: None,
     }
 }
 
-fn with(counted: (u64, u64), socket: TcpSocket) -> TcpSocket {
+pub(super) fn with(counted: (u64, u64), socket: TcpSocket) -> TcpSocket {
     TcpSocket { counters: Some(Counters { sent: counted.0, received: counted.1, retransmits: 0 }), ..socket }
 }
 
@@ -56,9 +60,16 @@ fn listener(sock: u64, address: &str, at: u64) -> TcpSocket {
 /// Established, failed, active, bytes sent and received of the only flow of a workload.
 fn only(tables: &Connections, workload: WorkloadIx) -> (u64, u64, u64, u64, u64) {
     let flows: Vec<_> = tables.flows().iter().filter(|(key, _)| key.workload == workload).collect();
-    let [(_, flow)] = flows.as_slice() else { panic!("{} flows", flows.len()) };
-    let traffic = flow.traffic.unwrap_or_default();
-    (flow.established, flow.failed, flow.active, traffic.sent, traffic.received)
+    let failed = tables.failures().iter().filter(|(key, _)| key.workload == workload);
+    let failed = failed.map(|(_, counts)| counts.total()).sum();
+    match flows.as_slice() {
+        [] => (0, failed, 0, 0, 0),
+        [(_, flow)] => {
+            let traffic = flow.traffic.unwrap_or_default();
+            (flow.established, failed, flow.active, traffic.sent, traffic.received)
+        }
+        _ => panic!("{} flows", flows.len()),
+    }
 }
 
 #[test]
@@ -213,14 +224,15 @@ fn round_trips_are_known_of_old_connections_too() {
     let old = |kind, at| TcpSocket {
         role: Role::Unknown,
         adopted: true,
-        srtt_us: Some(250),
+        round_trip: Some(RoundTrip { srtt_us: 250, min_us: Some(200) }),
         ..socket(kind, 1, at)
     };
     tables.begin_pass();
     tables.handle(with((1, 1), old(SocketKind::Open, 10)), Some(CLIENT), &mut ());
     tables.finish_pass(BootNanos(10), &mut ());
     let found: Vec<_> = tables.round_trips().iter().collect();
-    assert_eq!(found, [(CLIENT, "10.0.0.2".parse().unwrap(), 250)]);
+    let seen = RoundTrip { srtt_us: 250, min_us: Some(200) };
+    assert_eq!(found, [(CLIENT, "10.0.0.2".parse().unwrap(), seen)]);
     tables.begin_pass();
     assert_eq!(tables.round_trips().iter().count(), 0);
 }
@@ -258,7 +270,12 @@ fn a_lost_end_is_swept_and_unknown_sockets_are_handed_back() {
 
 #[test]
 fn a_full_table_refuses_and_counts() {
-    let limits = Limits { connections: 2, flows_per_workload: 10, listeners: 10, ephemeral_ports: None };
+    let limits = Limits {
+        connections: 2,
+        flows: Caps { workload: 10, node: 100 },
+        listeners: 10,
+        ephemeral_ports: None,
+    };
     let mut tables = Connections::new(limits);
     for sock in 0..5 {
         tables.handle(socket(SocketKind::Connected, sock, 10), Some(CLIENT), &mut ());
@@ -270,7 +287,7 @@ fn a_full_table_refuses_and_counts() {
 fn ephemeral_ports_are_folded() {
     let limits = Limits {
         connections: 10,
-        flows_per_workload: 10,
+        flows: Caps { workload: 10, node: 100 },
         listeners: 10,
         ephemeral_ports: Some(32768..=60999),
     };
@@ -312,18 +329,64 @@ fn a_flow_has_the_address_asked_for_and_the_one_behind_it() {
         Some(CLIENT),
         &mut (),
     );
-    let mut peers: Vec<_> =
-        tables.flows().iter().map(|(key, flow)| (key.peer, flow.established, flow.failed)).collect();
-    peers.sort_unstable();
+    let flows: Vec<_> = tables.flows().iter().map(|(key, flow)| (key.peer, flow.established)).collect();
     let (destination, actual) = (asked.unwrap(), actual.unwrap());
-    let mut expected = [(Peer::Address { destination, actual }, 1, 0), (Peer::direct(destination), 0, 1)];
-    expected.sort_unstable();
-    assert_eq!(peers, expected);
+    assert_eq!(flows, [(Peer::Address { destination, actual }, 1)]);
+    let failures: Vec<_> =
+        tables.failures().iter().map(|(key, counts)| (key.destination, counts.total())).collect();
+    assert_eq!(failures, [(Some(destination), 1)]);
+}
+
+#[test]
+fn failures_have_a_reason_each() {
+    let mut tables = tables();
+    for failure in [Failure::Refused, Failure::TimedOut, Failure::Refused] {
+        let failed = TcpSocket { failure, ..socket(SocketKind::ConnectFailed, 1, 10) };
+        tables.handle(failed, Some(CLIENT), &mut ());
+    }
+    let (_, counts) = tables.failures().iter().next().unwrap();
+    assert_eq!(counts.iter().collect::<Vec<_>>(), [(Failure::Refused, 2), (Failure::TimedOut, 1)]);
+}
+
+#[test]
+fn an_end_by_reset_is_counted_by_side() {
+    let mut tables = tables();
+    for (sock, end) in [(1, End::ResetReceived), (2, End::ResetSent), (3, End::Orderly), (4, End::ResetSent)]
+    {
+        if sock != 4 {
+            tables.handle(socket(SocketKind::Connected, sock, 10), Some(CLIENT), &mut ());
+        }
+        tables.handle(TcpSocket { end, ..socket(SocketKind::Closed, sock, 11) }, Some(CLIENT), &mut ());
+    }
+    let (_, flow) = tables.flows().iter().next().unwrap();
+    assert_eq!((flow.established, flow.resets_received, flow.resets_sent), (4, 1, 2));
+}
+
+#[test]
+fn drops_of_a_listener_count_from_its_start_or_from_the_agents() {
+    let mut tables = tables();
+    let queue = |drops| Some(Backlog { length: 3, max: 5, drops });
+    let row = |sock, drops, at| TcpSocket { backlog: queue(drops), ..listener(sock, "0.0.0.0:80", at) };
+    let as_kind = |kind, socket: TcpSocket| TcpSocket { kind, ..socket };
+    // Older than the agent: a baseline.
+    tables.handle(row(1, 100, 1), Some(SERVER), &mut ());
+    tables.handle(row(1, 107, 2), Some(SERVER), &mut ());
+    // A second socket of the same address, seen from its start; its owner is known late.
+    tables.handle(as_kind(SocketKind::Listen, row(2, 0, 3)), None, &mut ());
+    tables.handle(row(2, 10, 4), None, &mut ());
+    tables.handle(row(2, 11, 5), Some(SERVER), &mut ());
+    tables.handle(as_kind(SocketKind::Unlisten, row(2, 13, 6)), None, &mut ());
+    // The kernel's number wraps around.
+    tables.handle(row(3, u32::MAX, 7), Some(SERVER), &mut ());
+    tables.handle(row(3, 1, 8), Some(SERVER), &mut ());
+    let drops: Vec<_> = tables.backlogs().iter().map(|(key, drops)| (key.address, drops.0)).collect();
+    assert_eq!(drops, [(Some("0.0.0.0:80".parse().unwrap()), 7 + 13 + 2)]);
+    assert_eq!(tables.listeners().get(1).unwrap().backlog, queue(107));
 }
 
 #[test]
 fn totals_have_what_nobody_owns_and_what_is_folded() {
-    let limits = Limits { flows_per_workload: 0, ..tables().limits };
+    let limits = Limits { flows: Caps { workload: 0, node: 0 }, ..tables().limits };
     let (mut tables, mut totals) = (Connections::new(limits), Sum::default());
     for owner in [None, Some(CLIENT)] {
         let sock = u64::from(owner.is_some());

@@ -1,0 +1,75 @@
+//! What passes through leaves no memory behind.
+
+use std::net::Ipv4Addr;
+
+use super::tests::{socket, with};
+use super::*;
+use crate::model::Failure;
+use crate::state::Caps;
+
+const CAPS: Caps = Caps { workload: 100, node: 450 };
+
+fn tables() -> Connections {
+    Connections::new(Limits { connections: 1000, flows: CAPS, listeners: 10, ephemeral_ports: None })
+}
+
+fn remote(number: u32) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + number), 443))
+}
+
+/// One connection from start to end, or one failure.
+fn pass_through(tables: &mut Connections, number: u32, owner: WorkloadIx) {
+    let id = u64::from(number);
+    let at = |kind| TcpSocket { remote: remote(number), ..socket(kind, id, id) };
+    if number.is_multiple_of(10) {
+        let failed = TcpSocket { failure: Failure::Refused, ..at(SocketKind::ConnectFailed) };
+        return tables.handle(failed, Some(owner), &mut ());
+    }
+    tables.handle(at(SocketKind::Connected), Some(owner), &mut ());
+    tables.handle(with((3, 4), at(SocketKind::Closed)), Some(owner), &mut ());
+}
+
+#[test]
+fn a_million_peers_take_the_memory_of_the_caps() {
+    const PEERS: u32 = 1_000_000;
+    const OWNERS: u32 = 5;
+    let mut tables = tables();
+    let mut most = 0;
+    for number in 0..PEERS {
+        pass_through(&mut tables, number, WorkloadIx(number % OWNERS));
+        most = most.max(tables.capacity());
+    }
+    // Every workload has its overflow beside the shares.
+    let rows = CAPS.node + OWNERS as usize;
+    assert_eq!((tables.flows().len(), tables.is_empty()), (rows, true));
+    // Multiples of ten fall to one workload in five.
+    assert_eq!(tables.failures().len(), CAPS.workload + 1);
+    assert!(most < 8 * rows, "memory for {most} entries was held");
+    let folded = tables.stats().flows_folded;
+    assert!(folded.workload > 0 && folded.node > 0, "both caps were met: {folded:?}");
+    let established: u64 = tables.flows().iter().map(|(_, flow)| flow.established).sum();
+    let failed: u64 = tables.failures().iter().map(|(_, counts)| counts.total()).sum();
+    assert_eq!((established, failed), (u64::from(PEERS) * 9 / 10, u64::from(PEERS) / 10));
+    tables.collect_garbage(BootNanos(u64::MAX), &[]);
+    assert_eq!(tables.flows().len() + tables.failures().len(), 0);
+    assert!(tables.capacity() < 600, "memory for {} entries is still held", tables.capacity());
+}
+
+#[test]
+fn a_hundred_thousand_owners_come_and_go() {
+    const OWNERS: u32 = 100_000;
+    const ALIVE: u32 = 200;
+    let mut tables = tables();
+    let mut most = 0;
+    for number in 0..OWNERS {
+        pass_through(&mut tables, number, WorkloadIx(number));
+        if number % ALIVE == ALIVE - 1 {
+            most = most.max(tables.capacity());
+            let retired: Vec<_> = (number + 1 - ALIVE..=number).map(WorkloadIx).collect();
+            tables.collect_garbage(BootNanos(0), &retired);
+            assert_eq!(tables.flows().len() + tables.failures().len(), 0);
+        }
+    }
+    assert!(most < 20 * ALIVE as usize, "memory for {most} entries was held");
+    assert!(tables.capacity() < 600, "memory for {} entries is still held", tables.capacity());
+}

@@ -1,0 +1,39 @@
+//! What bounds the tables, and what the bounds cost.
+
+use std::ops::RangeInclusive;
+
+use super::table::{Caps, Folded};
+
+/// What bounds the tables.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections tracked at once; as many as the kernel half tracks.
+    pub connections: usize,
+    /// Destinations, and likewise addresses that workloads accept on.
+    pub flows: Caps,
+    /// Listening sockets.
+    pub listeners: usize,
+    /// Remote ports that are folded into the overflow, because nothing stable listens there.
+    pub ephemeral_ports: Option<RangeInclusive<u16>>,
+}
+
+/// What happened to the tables themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections whose owner could not be told.
+    pub unowned: u64,
+    /// Connections not tracked because the table was full.
+    pub refused: u64,
+    /// Ends of connections whose start was lost.
+    pub starts_lost: u64,
+    /// Connections whose end was lost, found by the sweep.
+    pub ends_lost: u64,
+    /// Listening sockets not shown because the table was full.
+    pub listeners_refused: u64,
+    /// Destinations and addresses accepted on that were folded.
+    pub flows_folded: Folded,
+    /// Destinations of failed attempts that were folded.
+    pub failures_folded: Folded,
+    /// Addresses listened on whose drops were folded.
+    pub backlogs_folded: Folded,
+}
