@@ -5,14 +5,16 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::health::{Absent, missing_capabilities};
-use crate::kernel::{Kernel, capabilities};
+use crate::health::{self, Absent, missing_capabilities};
+use crate::kernel::{Kernel, Verdict, capabilities};
 use crate::resources::{self, CgroupMounts};
+use crate::translate;
 
 /// What was found.
 pub struct Report {
     kernel: Kernel,
     absent: Absent,
+    translation: Vec<translate::Status>,
 }
 
 impl Report {
@@ -21,12 +23,17 @@ impl Report {
         let mut absent = Absent::default();
         let mounts = CgroupMounts::discover(&config.proc_root, &config.cgroup_root);
         resources::explain(&mounts, &config.proc_root, &mut absent);
-        Self { kernel: Kernel::open(&crate::kernel_options(config)), absent }
+        let translation = crate::translator(config).status();
+        Self { kernel: Kernel::open(&crate::kernel_options(config)), translation, absent }
     }
 
     /// Whether every feature that is not turned off works.
     pub fn is_healthy(&self) -> bool {
-        self.kernel.features().iter().all(|feature| matches!(feature.verdict.name(), "ok" | "disabled"))
+        let kernel = self.kernel.features().iter();
+        // What takes a capability that few grant is no fault of the machine.
+        let translates = |status: &translate::Status| !matches!(status.verdict, Verdict::Broken { .. });
+        kernel.into_iter().all(|feature| matches!(feature.verdict.name(), "ok" | "disabled"))
+            && self.translation.iter().all(translates)
     }
 
     /// For programs.
@@ -34,7 +41,7 @@ impl Report {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "kernel": kernel_release(),
-            "probes": self.kernel.features(),
+            "probes": health::probes(&self.kernel, &self.translation),
             "program_statistics": self.kernel.stats_verdict(),
             "programs": self.kernel.programs(),
             "maps": self.kernel.maps(),
@@ -48,15 +55,12 @@ impl Report {
         let mut text = format!("sonde-agent {} on Linux {}\n\n", env!("CARGO_PKG_VERSION"), kernel_release());
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{:<22} {:<12} DETAIL", "FEATURE", "VERDICT");
-        for feature in self.kernel.features() {
-            let _ = writeln!(
-                text,
-                "{:<22} {:<12} {}",
-                feature.name,
-                feature.verdict.name(),
-                feature.verdict.detail()
-            );
-            if let Some(without) = feature.without {
+        let kernel = self.kernel.features().iter();
+        let kernel = kernel.map(|feature| (feature.name.as_str(), &feature.verdict, feature.without));
+        let others = self.translation.iter().map(|status| (status.name, &status.verdict, status.without));
+        for (name, verdict, without) in kernel.chain(others) {
+            let _ = writeln!(text, "{name:<22} {:<12} {}", verdict.name(), verdict.detail());
+            if let Some(without) = without {
                 let _ = writeln!(text, "{:<35} without it {without}", "");
             }
         }

@@ -13,6 +13,7 @@ use crate::enrich::{self, runtimes};
 use crate::kernel::{Kernel, capabilities};
 use crate::serve::Health;
 use crate::state::Connections;
+use crate::translate;
 
 /// A loop that has not come by for this long hangs: ten times the longest pass ever measured, and more.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
@@ -49,7 +50,7 @@ impl Board {
     /// The loop has looked at everything.
     pub fn publish(
         &self,
-        kernel: &Kernel,
+        (kernel, translation): (&Kernel, &[translate::Status]),
         tables: &Connections,
         workloads: &enrich::Stats,
         runtimes: &[runtimes::Status],
@@ -59,7 +60,7 @@ impl Board {
         let status = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.started.elapsed().as_secs(),
-            "probes": kernel.features(),
+            "probes": probes(kernel, translation),
             "program_statistics": kernel.stats_verdict(),
             "programs": kernel.programs(),
             "maps": kernel.maps(),
@@ -83,6 +84,12 @@ impl Board {
         self.ready.store(true, Ordering::Release);
         self.beat();
     }
+}
+
+/// The verdicts on everything that may work or not.
+pub fn probes(kernel: &Kernel, translation: &[translate::Status]) -> Vec<Value> {
+    let kernel = kernel.features().iter().map(|feature| json!(feature));
+    kernel.chain(translation.iter().map(|feature| json!(feature))).collect()
 }
 
 /// Names and purposes of the capabilities that the process lacks.

@@ -23,5 +23,6 @@ pub mod serve;
 pub mod shutdown;
 pub mod state;
 pub mod telemetry;
+pub mod translate;
 
-pub use run::{kernel_options, run};
+pub use run::{kernel_options, run, translator};

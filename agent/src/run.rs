@@ -16,6 +16,7 @@ use crate::observer::{self, Parts};
 use crate::registry::Labels;
 use crate::resources::{CgroupMounts, Controller};
 use crate::state::{Caps, Connections, Limits};
+use crate::translate::{Status, Translator};
 
 /// Runs the agent until `stop` is cancelled, then ends it in order: programs see no more events, the ring is taken
 /// empty, a last snapshot is pushed and durable, targets get the rest of the deadline.
@@ -27,8 +28,9 @@ use crate::state::{Caps, Connections, Limits};
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let mut edges = Edges::open(&config).await?;
     let kernel = Kernel::open(&kernel_options(&config));
-    announce(kernel.features());
-    demand(&config, kernel.features())?;
+    let translator = translator(&config);
+    announce(kernel.features(), &translator.status());
+    demand(&config, kernel.features(), &translator.status())?;
 
     let detach = CancellationToken::new();
     let (inspector, inspecting) =
@@ -37,6 +39,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let identity = NodeIdentity::read(&config.proc_root);
     let (observer, handle) = observer::new(Parts {
         kernel,
+        translator,
         connections: Connections::new(limits(&config)),
         workloads: Workloads::new(workload_settings(&config)),
         inspector,
@@ -90,11 +93,21 @@ pub fn kernel_options(config: &Config) -> Options {
     }
 }
 
+/// The translator that the settings ask for.
+pub fn translator(config: &Config) -> Translator {
+    match config.probes.get(Probe::Net) {
+        Switch::Off => Translator::disabled(),
+        Switch::On | Switch::Auto => Translator::open(&config.proc_root),
+    }
+}
+
 /// One line per feature, so that a log alone answers what this agent sees.
-fn announce(features: &[FeatureStatus]) {
-    for feature in features {
-        let (name, verdict, detail) = (&feature.name, feature.verdict.name(), feature.verdict.detail());
-        match feature.without {
+fn announce(features: &[FeatureStatus], translation: &[Status]) {
+    let kernel = features.iter().map(|feature| (feature.name.as_str(), &feature.verdict, feature.without));
+    let others = translation.iter().map(|status| (status.name, &status.verdict, status.without));
+    for (name, verdict, without) in kernel.chain(others) {
+        let (verdict, detail) = (verdict.name(), verdict.detail());
+        match without {
             None => tracing::info!(%name, verdict, %detail, "probe"),
             Some(without) => tracing::warn!(%name, verdict, %detail, %without, "probe"),
         }
@@ -102,11 +115,13 @@ fn announce(features: &[FeatureStatus]) {
 }
 
 /// A probe that is `on` must work; one that is `auto` may be missing.
-fn demand(config: &Config, features: &[FeatureStatus]) -> anyhow::Result<()> {
-    for feature in features.iter().filter(|feature| !feature.verdict.is_ok()) {
-        let (probe, _) = feature.id.names();
-        if Probe::named(probe).is_some_and(|probe| config.probes.get(probe) == Switch::On) {
-            bail!("probe {} is on but does not work: {}", feature.name, feature.verdict.detail());
+fn demand(config: &Config, features: &[FeatureStatus], translation: &[Status]) -> anyhow::Result<()> {
+    let kernel = features.iter().map(|feature| (feature.name.as_str(), &feature.verdict));
+    let others = translation.iter().map(|status| (status.name, &status.verdict));
+    for (name, verdict) in kernel.chain(others).filter(|(_, verdict)| !verdict.is_ok()) {
+        let probe = name.split('/').next().and_then(Probe::named);
+        if probe.is_some_and(|probe| config.probes.get(probe) == Switch::On) {
+            bail!("probe {name} is on but does not work: {}", verdict.detail());
         }
     }
     Ok(())

@@ -23,6 +23,7 @@ pub mod docker;
 pub mod exposition;
 pub mod guest;
 pub mod http;
+pub mod nat;
 pub mod netns;
 pub mod process;
 pub mod product;

@@ -9,11 +9,13 @@ pub enum Probe {
     Process,
     /// Control groups as they come and go.
     Cgroup,
+    /// Where connections lead behind address translation.
+    Net,
 }
 
 impl Probe {
     /// All probes.
-    pub const ALL: &'static [Self] = &[Self::Tcp, Self::Process, Self::Cgroup];
+    pub const ALL: &'static [Self] = &[Self::Tcp, Self::Process, Self::Cgroup, Self::Net];
 
     /// Name in settings and metrics.
     pub fn name(self) -> &'static str {
@@ -21,6 +23,7 @@ impl Probe {
             Self::Tcp => "tcp",
             Self::Process => "process",
             Self::Cgroup => "cgroup",
+            Self::Net => "net",
         }
     }
 

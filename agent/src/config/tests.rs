@@ -233,7 +233,7 @@ fn all_problems_are_reported_together() {
         "--scrape-interval: `0s` is out of range (allowed: 1s to 1h)",
         "container_allow[0]: `(`: unclosed group (allowed: a regular expression)",
         "SONDE_EPHEMERAL_PORT_RANGE: `9-1` is not a range of ports (allowed: none, or LOW-HIGH",
-        "probe.udp: no probe `udp` (allowed: NAME of tcp, process, cgroup; SWITCH of on, off, auto)",
+        "probe.udp: no probe `udp` (allowed: NAME of tcp, process, cgroup, net; SWITCH of on, off, auto)",
     ];
     for start in starts {
         assert!(problems.iter().any(|problem| problem.starts_with(start)), "no {start:?} in {problems:#?}");

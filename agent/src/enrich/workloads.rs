@@ -281,6 +281,11 @@ impl Workloads {
         Some(merged)
     }
 
+    /// The longest-lived process of the container or service that an origin belongs to, as far as both are known.
+    pub fn process_of(&self, origin: &Origin) -> Option<HostPid> {
+        self.table.get(*self.by_cgroups.get(&self.cgroups(origin))?)?.process
+    }
+
     /// `container_id` and `app_id`.
     pub fn labels(&self, ix: WorkloadIx) -> &Arc<Labels> {
         &self.table.get(ix).unwrap_or(self.table.overflow()).labels

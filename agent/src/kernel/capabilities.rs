@@ -19,7 +19,7 @@ const SYS_ADMIN: u32 = 21;
 pub const NEEDED: [Capability; 6] = [
     Capability { name: "CAP_BPF", bit: 39, why: "create maps and load programs" },
     Capability { name: "CAP_PERFMON", bit: 38, why: "attach to tracepoints and read kernel structures" },
-    Capability { name: "CAP_NET_ADMIN", bit: 12, why: "resolve translated addresses (not used yet)" },
+    Capability { name: "CAP_NET_ADMIN", bit: 12, why: "ask connection tracking where connections lead" },
     Capability {
         name: "CAP_SYS_PTRACE",
         bit: 19,
@@ -34,6 +34,11 @@ pub fn effective() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+/// Whether the process holds a capability, by its bit; `true` when that cannot be read.
+pub fn holds(bit: u32) -> bool {
+    effective().is_none_or(|effective| effective & (1 << bit) != 0)
 }
 
 /// Capabilities of [`NEEDED`] that the process lacks.

@@ -19,9 +19,12 @@ use crate::probes::{self, Event, cgroup::CgroupEvent};
 use crate::registry::{Labels, Rejections, Snapshot, SnapshotBuilder};
 use crate::state::{Connections, Measurements};
 use crate::telemetry::{QueueFill, Telemetry};
+use crate::translate::Translator;
 
 /// Events taken before anything else gets its turn.
 const DRAIN_BUDGET: usize = 20_000;
+/// Events decoded before they are handled, so that the kernel is asked at once where all their connections lead.
+const BATCH: usize = 1000;
 /// Time between two looks at what should be forgotten, and at everything if nobody asks.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long the two halves may disagree about a connection before it counts as lost: longer than any handshake or
@@ -32,6 +35,8 @@ const DISAGREEMENT: Duration = Duration::from_secs(900);
 pub struct Parts {
     /// The kernel half.
     pub kernel: Kernel,
+    /// What knows where connections lead.
+    pub translator: Translator,
     /// Connections and flows.
     pub connections: Connections,
     /// Containers, services, executables.
@@ -106,28 +111,51 @@ impl Core {
     pub fn tick(&mut self) {
         self.drain();
         self.talk_to_runtimes();
+        self.parts.translator.tick(clock::boot());
         self.parts.board.beat();
     }
 
     /// Takes events until the ring is empty or the budget used up.
     pub fn drain(&mut self) {
+        for _ in 0..DRAIN_BUDGET / BATCH {
+            let mut events = Vec::new();
+            let telemetry = &mut self.telemetry;
+            let taken = self.parts.kernel.drain(BATCH, |bytes| match probes::decode(bytes) {
+                Ok(event) => events.push(event),
+                Err(error) => telemetry.count_decode_error(error),
+            });
+            self.handle(events);
+            if taken < BATCH {
+                break;
+            }
+        }
+    }
+
+    fn handle(&mut self, mut events: Vec<Event>) {
         let now = clock::boot();
         let Self { parts, telemetry, measurements, .. } = self;
-        let Parts { kernel, connections, workloads, .. } = parts;
-        kernel.drain(DRAIN_BUDGET, |bytes| match probes::decode(bytes) {
-            Ok(Event::Tcp(socket)) => {
-                telemetry.count_event(socket.kind.as_str());
-                handle_socket(connections, workloads, socket, now);
-            }
-            Ok(Event::Cgroup(event)) => {
-                telemetry.count_event(if event.created { "cgroup_created" } else { "cgroup_removed" });
-                handle_cgroup(workloads, &event);
-            }
-            Ok(Event::Process(event)) => {
-                telemetry.count_event(processes::handle(workloads, measurements, &event, now));
-            }
-            Err(error) => telemetry.count_decode_error(error),
+        let Parts { connections, workloads, translator, .. } = parts;
+        let sockets = events.iter_mut().filter_map(|event| match event {
+            Event::Tcp(socket) => Some(socket),
+            _ => None,
         });
+        let process = |socket: &TcpSocket| workloads.process_of(socket.origin.as_ref()?);
+        translator.translate(sockets, process, now);
+        for event in events {
+            match event {
+                Event::Tcp(socket) => {
+                    telemetry.count_event(socket.kind.as_str());
+                    handle_socket(connections, workloads, socket, now);
+                }
+                Event::Cgroup(event) => {
+                    telemetry.count_event(if event.created { "cgroup_created" } else { "cgroup_removed" });
+                    handle_cgroup(workloads, &event);
+                }
+                Event::Process(event) => {
+                    telemetry.count_event(processes::handle(workloads, measurements, &event, now));
+                }
+            }
+        }
     }
 
     /// A snapshot not older than `max_age`. `waiting` is the queue of those who ask for one.
@@ -179,18 +207,23 @@ impl Core {
     fn pass_sockets(&mut self) {
         let begin = clock::boot();
         let Self { parts, telemetry, .. } = self;
-        let Parts { kernel, connections, workloads, .. } = parts;
+        let Parts { kernel, connections, workloads, translator, .. } = parts;
         if !kernel.has(FeatureId::TcpSockets) {
             return;
         }
         connections.begin_pass();
         let walked = kernel.sockets(|row| match probes::tcp::decode(row) {
-            Ok(socket) => handle_socket(connections, workloads, socket, begin),
+            Ok(socket) => {
+                translator.notice(&socket);
+                handle_socket(connections, workloads, socket, begin);
+            }
             Err(error) => telemetry.count_decode_error(error),
         });
         if let Err(error) = walked {
             return telemetry.count_pass_failure("sockets", &error);
         }
+        let process = |socket: &TcpSocket| workloads.process_of(socket.origin.as_ref()?);
+        translator.translate(connections.newly_found(), process, begin);
         connections.finish_pass(begin, &mut ());
         if !kernel.has(FeatureId::TcpLifecycle) {
             for sock in connections.close_unseen(begin) {
@@ -237,6 +270,7 @@ impl Core {
         view.backlogs(&mut builder);
         self.latency.collect(parts.connections.round_trips(), &parts.workloads, &mut builder, now);
         parts.edges.collect(&mut builder);
+        parts.translator.collect(&mut builder);
         self.telemetry.collect_kernel(&mut parts.kernel, &mut builder);
         self.telemetry.collect_tables(&parts.connections, &parts.workloads.stats(), &mut builder);
         self.telemetry.collect(parts.node.failures(), &mut builder);
@@ -250,7 +284,7 @@ impl Core {
 
     fn publish(&mut self) {
         let Self { parts, last, .. } = self;
-        let Parts { kernel, connections, workloads, inspector, board, edges, .. } = parts;
+        let Parts { kernel, connections, workloads, inspector, board, edges, translator, .. } = parts;
         let mut absent = Absent::default();
         workloads.absent(&mut absent);
         let absent = match last {
@@ -258,7 +292,14 @@ impl Core {
             None => absent,
         };
         let (runtimes, push) = (inspector.status(), edges.status());
-        board.publish(kernel, connections, &workloads.stats(), &runtimes, &absent, push);
+        board.publish(
+            (kernel, &translator.status()),
+            connections,
+            &workloads.stats(),
+            &runtimes,
+            &absent,
+            push,
+        );
     }
 }
 

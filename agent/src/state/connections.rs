@@ -70,6 +70,11 @@ impl Connections {
         self.round_trips.clear();
     }
 
+    /// Connections older than the agent that this pass found first, for what is to be known of them before it ends.
+    pub fn newly_found(&mut self) -> impl Iterator<Item = &mut TcpSocket> {
+        self.undirected.iter_mut().map(|(socket, _)| socket)
+    }
+
     /// Ends a pass of the iterator that began at `pass`.
     pub fn finish_pass(&mut self, pass: BootNanos, totals: &mut dyn Totals) {
         self.listeners.remove_unseen(pass);

@@ -5,6 +5,7 @@ mod support;
 mod endurance;
 mod harness;
 mod image;
+mod nat;
 mod node;
 mod queue;
 mod refusals;

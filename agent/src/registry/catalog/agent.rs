@@ -84,6 +84,15 @@ super::catalog! {
     LISTENERS: Gauge "sonde_agent_listeners" []
         "Listening TCP sockets in the agent's table",
         from "the table";
+    TRANSLATIONS_TOTAL: Counter "sonde_agent_translations_total" ["result"]
+        "Outbound connections by what connection tracking said of where they lead: translated, direct, untracked, failed, skipped",
+        from "netlink/conntrack";
+    NAMESPACES_ENTERED_TOTAL: Counter "sonde_agent_namespaces_entered_total" ["result"]
+        "Times that a network namespace was entered to ask its connection tracking",
+        from "the translator";
+    NAMESPACES_HELD: Gauge "sonde_agent_namespaces_held" []
+        "Network namespaces whose connection tracking the agent can ask without entering them again",
+        from "the translator";
     WORKLOADS: Gauge "sonde_agent_workloads" ["kind"]
         "Containers, services and host executables known to the agent",
         from "the table of workloads";
