@@ -9,7 +9,8 @@
 //! |---|---|
 //! | [`product`] | the product's two binaries |
 //! | [`stand_in`] | a machine of the test's own, as the agent sees it |
-//! | [`docker`], [`netns`], [`cgroup`] | containers, network namespaces, services |
+//! | [`docker`], [`containerd`], [`cri`], [`podman`] | containers of every runtime, of an image made by [`oci`] |
+//! | [`netns`], [`cgroup`] | network namespaces, services |
 //! | [`tsdb`], [`promql`] | Prometheus and VictoriaMetrics, and questions to them |
 //! | [`http`], [`remote_write`], [`exposition`] | the wire, written here again so that the product is not its own judge |
 //! | [`traffic`] | connections and bytes in exact numbers, in a process of their own |
@@ -19,12 +20,16 @@
 #![forbid(unsafe_code)]
 
 pub mod cgroup;
+pub mod containerd;
+pub mod cri;
 pub mod docker;
 pub mod exposition;
 pub mod guest;
 pub mod http;
 pub mod nat;
 pub mod netns;
+pub mod oci;
+pub mod podman;
 pub mod process;
 pub mod product;
 pub mod promql;

@@ -2,18 +2,17 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
 use super::{LOCK, NETWORK, SOCKET, docker};
 use crate::process::{Process, run};
-use crate::wait;
+use crate::{oci, wait};
 
 const BRIDGE: &str = "sonde-tests0";
 const SUBNET: &str = "10.213.77.0/24";
-const BUSYBOX: &str = "/bin/busybox";
 
 /// A dockerd in use, with the tests' image and network.
 #[derive(Debug)]
@@ -101,31 +100,11 @@ impl Drop for Supervisor {
     }
 }
 
-/// An image of busybox, `traffic` and the libraries it needs, made without any registry.
+/// The image of the tests, with `traffic` as its program.
 #[track_caller]
 fn import_image(image: &str, traffic: &Path, directory: &Path) {
-    let root = directory.join("image");
-    let bin = root.join("bin");
-    fs::create_dir_all(&bin).expect("create the image's directory");
-    fs::copy(BUSYBOX, bin.join("busybox")).expect("copy busybox");
-    std::os::unix::fs::symlink("busybox", bin.join("sh")).expect("link sh");
-    fs::copy(traffic, bin.join("traffic")).expect("copy traffic");
-    for library in libraries(traffic) {
-        let copy = root.join(library.strip_prefix("/").expect("ldd gives absolute paths"));
-        fs::create_dir_all(copy.parent().expect("a library stands in a directory"))
-            .expect("create a directory");
-        fs::copy(&library, copy).expect("copy a library");
-    }
     let archive = directory.join("image.tar");
-    run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg("."));
+    oci::pack(&oci::root(traffic, directory), &archive, &["."]);
     let entry = r#"ENTRYPOINT ["/bin/traffic"]"#;
     run(docker().args(["import", "--change", entry]).arg(&archive).arg(image));
-}
-
-/// The shared libraries of a program and their loader, as `ldd` finds them; none for a static one.
-fn libraries(program: &Path) -> Vec<PathBuf> {
-    let output = Command::new("ldd").arg(program).output().expect("start ldd");
-    let listing = String::from_utf8_lossy(&output.stdout).into_owned();
-    let words = listing.split_whitespace().filter(|word| word.starts_with('/'));
-    words.map(PathBuf::from).collect()
 }

@@ -10,5 +10,6 @@ mod node;
 mod queue;
 mod refusals;
 mod resources;
+mod runtimes;
 mod surface;
 mod tcp;
