@@ -36,7 +36,8 @@ pub fn fuzz_cgroup_lines(bytes: &[u8]) {
 pub fn fuzz_mountinfo(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = CgroupMounts::parse(&text).layout();
-    let _ = resources::mount_points(&text, &DiskNames::read(Path::new("/nonexistent")));
+    let _ = resources::volumes(&text, &DiskNames::read(Path::new("/nonexistent")), |_, _| None);
+    let _ = resources::kubelet_volumes(&text);
 }
 
 /// Names and labels of containers.

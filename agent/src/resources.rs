@@ -9,21 +9,25 @@ pub(crate) mod files;
 mod measured;
 mod mounts;
 mod pressure;
+mod space;
 mod v1;
 mod v2;
+mod volumes;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use files::Files;
 
-pub use disk::{DeviceId, DiskIo, DiskNames, MountPoint, mount_points};
+pub use disk::{DeviceId, DiskIo, DiskNames};
 pub use explain::explain;
 #[cfg(test)]
 pub use measured::FilesOnly;
 pub use measured::{Measure, Measured};
 pub use mounts::{CgroupMounts, Controller, HierarchyRoot, Layout};
 pub use pressure::{Pressure, Stall};
+pub use space::{Answer, Question, Space, Surveyor};
+pub use volumes::{Volume, by_disk, kubelet_volumes, volumes};
 
 /// CPU of a cgroup.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

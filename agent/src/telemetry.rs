@@ -224,6 +224,7 @@ fn table_of_workloads(stats: &enrich::Stats, builder: &mut SnapshotBuilder) {
         let own = Labels::new([("reason", reason)]);
         builder.number(&catalog::NAMING_LOSSES_TOTAL, &none, &own, count as f64);
     }
+    builder.number(&catalog::VOLUMES_HUNG_TOTAL, &none, &none, stats.volumes_hung as f64);
     builder.number(&catalog::CGROUP_SCANS_TOTAL, &none, &none, stats.tree.scans as f64);
 }
 

@@ -27,7 +27,7 @@ use super::process::{self, Executable};
 use crate::health::Absent;
 use crate::model::{BootNanos, CgroupId, HostPid, Origin, Task, UnixMillis, WorkloadIx};
 use crate::registry::Labels;
-use crate::resources::{CgroupMounts, Layout};
+use crate::resources::{CgroupMounts, Layout, Surveyor};
 use membership::Membership;
 use record::{Key, Naming, Record};
 pub use table::Merged;
@@ -97,6 +97,8 @@ pub struct Stats {
     pub inspected: u64,
     /// Questions without an answer, those for containers that the runtime does not have included.
     pub inspections_failed: u64,
+    /// File systems of containers that did not tell their size in time.
+    pub volumes_hung: u64,
     /// The tree of cgroups.
     pub tree: TreeStats,
 }
@@ -116,6 +118,9 @@ pub struct Workloads {
     /// Executables by process; the name tells when a process has become another one.
     executables: HashMap<HostPid, (Box<str>, WorkloadIx)>,
     host_addresses: emit::HostAddresses,
+    surveyor: Surveyor,
+    /// Why the size of a volume could not be told, the last time.
+    space_refused: Option<String>,
     /// Metrics that the cgroups here do not tell, with the time they were last asked.
     explained: (Option<BootNanos>, Absent),
     /// Whether anything tells of cgroups that are made and removed.
@@ -153,6 +158,8 @@ impl Workloads {
             by_cgroups: HashMap::new(),
             executables: HashMap::new(),
             host_addresses: emit::HostAddresses::default(),
+            surveyor: Surveyor::new(&settings.proc_root),
+            space_refused: None,
             explained: (None, Absent::default()),
             has_cgroup_events: false,
             now: BootNanos(0),
@@ -337,6 +344,7 @@ impl Workloads {
         }
         stats.inspections_pending = self.inspections.pending();
         stats.processes_overflowed += self.membership.overflowed();
+        stats.volumes_hung = self.surveyor.hung();
         stats.tree = self.tree.stats();
         stats
     }

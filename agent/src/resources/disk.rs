@@ -1,4 +1,4 @@
-//! Devices: their I/O, their names, and where a container sees them mounted.
+//! Devices: their I/O and their names.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -67,6 +67,11 @@ impl DiskIo {
         self.values().iter().any(Option::is_some)
     }
 
+    /// Whether it was written to.
+    pub fn has_written(&self) -> bool {
+        self.writes.or(self.written_bytes).is_some_and(|count| count > 0)
+    }
+
     /// Whether anything was counted.
     pub(super) fn is_busy(&self) -> bool {
         self.values().into_iter().flatten().any(|value| value > 0)
@@ -83,7 +88,7 @@ impl DiskNames {
         Self::parse(&files::text(&proc_root.join("diskstats")).unwrap_or_default())
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let entries = text.lines().filter_map(|line| {
             let mut words = line.split_ascii_whitespace();
             let device = DeviceId { major: words.next()?.parse().ok()?, minor: words.next()?.parse().ok()? };
@@ -97,11 +102,15 @@ impl DiskNames {
         self.0.get(&device).map(|name| &**name)
     }
 
+    /// The device with a name.
+    pub(super) fn device(&self, name: &str) -> Option<DeviceId> {
+        self.0.iter().find(|(_, known)| &***known == name).map(|(device, _)| *device)
+    }
+
     /// The disk that a device is a partition of, or the device itself: cgroups count by disk, mounts name partitions.
     pub fn disk_of(&self, device: DeviceId) -> DeviceId {
         let Some(disk) = self.name(device).and_then(disk_name) else { return device };
-        let found = self.0.iter().find(|(_, name)| ***name == *disk);
-        found.map_or(device, |(disk, _)| *disk)
+        self.device(disk).unwrap_or(device)
     }
 }
 
@@ -115,56 +124,6 @@ fn disk_name(name: &str) -> Option<&str> {
         Some(disk) if disk.ends_with(|c: char| c.is_ascii_digit()) => Some(disk),
         _ => Some(stem),
     }
-}
-
-/// Where a disk is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MountPoint {
-    /// Path inside the container.
-    pub path: Box<str>,
-    /// Name of the persistent volume, `pvc-<uuid>`, when the source names one.
-    pub volume: Box<str>,
-}
-
-/// Files that container runtimes mount from the host's disk into every container; they say nothing about its data.
-const RUNTIME_FILES: [&str; 4] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termination-log"];
-
-/// For each disk the shortest path at which a `mountinfo` shows it, the files of the runtime left out.
-pub fn mount_points(mountinfo: &str, names: &DiskNames) -> HashMap<DeviceId, MountPoint> {
-    let mut found: HashMap<DeviceId, MountPoint> = HashMap::new();
-    for line in mountinfo.lines() {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let (Some(Ok(device)), Some(root), Some(path)) =
-            (words.get(2).map(|word| word.parse()), words.get(3), words.get(4))
-        else {
-            continue;
-        };
-        if RUNTIME_FILES.contains(path) || names.name(device).is_none() {
-            continue;
-        }
-        let disk = names.disk_of(device);
-        let path = unescape(path);
-        if found.get(&disk).is_none_or(|other| path.len() < other.path.len()) {
-            let source = words.iter().position(|word| *word == "-").and_then(|dash| words.get(dash + 2));
-            let volume = source.and_then(|source| volume_name(source)).or_else(|| volume_name(root));
-            let volume = volume.unwrap_or_default().into();
-            found.insert(disk, MountPoint { path, volume });
-        }
-    }
-    found
-}
-
-fn volume_name(source: &str) -> Option<&str> {
-    const UUID: usize = 36;
-    let start = source.find("pvc-")?;
-    let uuid = source.get(start + 4..start + 4 + UUID)?;
-    let valid = uuid.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    valid.then(|| &source[start..start + 4 + UUID])
-}
-
-/// The kernel writes space, tab, newline and backslash in octal.
-fn unescape(path: &str) -> Box<str> {
-    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\").into()
 }
 
 #[cfg(test)]
@@ -187,24 +146,6 @@ mod tests {
             assert_eq!(names.disk_of(device(partition)), device(disk), "{partition}");
         }
         assert_eq!(names.name(device("259:2")), Some("nvme0n1p2"));
-    }
-
-    #[test]
-    fn the_shortest_mount_of_each_disk_is_taken() {
-        let mountinfo = "\
-100 99 0:50 / / rw - overlay overlay rw\n\
-101 100 8:1 /var/lib/docker/containers/x/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n\
-102 100 8:1 /v/_data /data/deep rw - ext4 /dev/sda1 rw\n\
-103 100 8:1 /v/_data /my\\040data rw - ext4 /dev/sda1 rw\n\
-104 100 253:0 / /pv rw shared:1 - ext4 /dev/mapper/pvc-8a1f5c3e-0b6d-4f3a-9c1e-2d3b4a5c6d7e rw\n\
-malformed\n";
-        let found = mount_points(mountinfo, &DiskNames::parse(DISKSTATS));
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[&device("8:0")], MountPoint { path: "/my data".into(), volume: "".into() });
-        assert_eq!(
-            found[&device("253:0")],
-            MountPoint { path: "/pv".into(), volume: "pvc-8a1f5c3e-0b6d-4f3a-9c1e-2d3b4a5c6d7e".into() }
-        );
     }
 
     #[test]

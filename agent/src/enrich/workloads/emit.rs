@@ -12,7 +12,7 @@ use crate::enrich::netns;
 use crate::health::Absent;
 use crate::model::{BootNanos, HostPid, WorkloadIx};
 use crate::registry::catalog::{container, tcp};
-use crate::registry::{Labels, SnapshotBuilder};
+use crate::registry::{Labels, Metric, SnapshotBuilder};
 use crate::resources::{self, Measure};
 pub(super) use disks::Disks;
 pub(super) use usage::OomKills;
@@ -22,6 +22,11 @@ const SECOND: u64 = 1_000_000_000;
 /// Mounts and addresses change rarely; they are read again after this long.
 const REFRESH: u64 = 60 * SECOND;
 
+const SPACE: [&Metric; 3] = [
+    &container::RESOURCES_DISK_SIZE_BYTES,
+    &container::RESOURCES_DISK_USED_BYTES,
+    &container::RESOURCES_DISK_RESERVED_BYTES,
+];
 const NO_RUN_DELAY: &str =
     "no thread has waited for a CPU yet, or the kernel does not measure it (CONFIG_SCHED_INFO)";
 
@@ -40,12 +45,18 @@ impl Workloads {
     pub fn collect(&mut self, builder: &mut SnapshotBuilder, measure: &dyn Measure, now: BootNanos) {
         self.now = self.now.max(now);
         let mut sources = Sources::new(&self.settings.proc_root, now);
-        for ix in self.table.indices() {
-            if self.is_exported(ix, now) {
-                self.collect_meta(builder, ix);
-                self.collect_published(builder, ix, now);
-                self.collect_resources(builder, ix, &mut sources, &measure.measured(ix));
-            }
+        let mut shown = self.table.indices();
+        shown.retain(|ix| self.is_exported(*ix, now));
+        // Answers may come while the rest is read.
+        self.ask_for_space(now);
+        for ix in &shown {
+            self.collect_meta(builder, *ix);
+            self.collect_published(builder, *ix, now);
+            self.collect_resources(builder, *ix, &mut sources, &measure.measured(*ix));
+        }
+        self.take_space(now);
+        for ix in shown {
+            self.collect_space(builder, ix);
         }
     }
 
@@ -57,6 +68,9 @@ impl Workloads {
         if !self.membership.counts_disk_delay() {
             absent.push(&container::RESOURCES_DISK_DELAY_SECONDS_TOTAL, NO_DISK_DELAY);
         }
+        if let Some(reason) = self.why_no_space() {
+            absent.push_all(&SPACE, &reason);
+        }
         let (explained_at, known) = &mut self.explained;
         if explained_at.is_none_or(|at| self.now.0.saturating_sub(at.0) >= REFRESH) {
             *known = Absent::default();
@@ -64,6 +78,14 @@ impl Workloads {
             *explained_at = Some(self.now);
         }
         absent.extend(known);
+    }
+
+    fn why_no_space(&self) -> Option<String> {
+        if let Some(mount_point) = self.surveyor.hanging().next() {
+            return Some(format!("statfs of {mount_point} in a container does not return"));
+        }
+        let reason = self.space_refused.as_ref()?;
+        Some(format!("what containers have mounted is out of reach: {reason}; it takes CAP_SYS_PTRACE"))
     }
 
     fn collect_meta(&self, builder: &mut SnapshotBuilder, ix: WorkloadIx) {

@@ -190,6 +190,7 @@ impl Record {
         }
         self.info = (!metadata.image.is_empty()).then(|| Labels::new([("image", metadata.image.as_str())]));
         self.metadata = Some(metadata);
+        self.disks.read_again();
         self.naming = Naming::Final;
     }
 }

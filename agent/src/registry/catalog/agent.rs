@@ -102,6 +102,9 @@ super::catalog! {
     NAMING_LOSSES_TOTAL: Counter "sonde_agent_naming_losses_total" ["reason"]
         "Things that could not be named or had to be left out of the tables that give names",
         from "the tables of cgroups and workloads";
+    VOLUMES_HUNG_TOTAL: Counter "sonde_agent_volumes_hung_total" []
+        "Times that a file system of a container did not tell its size in time; it is left alone until it does",
+        from "statfs in a thread of its own";
     CGROUP_SCANS_TOTAL: Counter "sonde_agent_cgroup_scans_total" []
         "Walks over the cgroup mounts",
         from "the table of cgroups";

@@ -90,6 +90,15 @@ super::catalog! {
     RESOURCES_DISK_WRITTEN_BYTES_TOTAL: Counter "container_resources_disk_written_bytes_total" ["mount_point", "device", "volume"]
         "Bytes written to a disk",
         from "cgroup v1 blkio.throttle.io_service_bytes, v2 io.stat wbytes";
+    RESOURCES_DISK_SIZE_BYTES: Gauge "container_resources_disk_size_bytes" ["mount_point", "device", "volume"]
+        "Size of a file system on a block device that the container may write to; of a service, those on disks it has written to",
+        from "statfs of the mount point as the container sees it";
+    RESOURCES_DISK_USED_BYTES: Gauge "container_resources_disk_used_bytes" ["mount_point", "device", "volume"]
+        "Used space of the file system, by whomever",
+        from "statfs of the mount point as the container sees it";
+    RESOURCES_DISK_RESERVED_BYTES: Gauge "container_resources_disk_reserved_bytes" ["mount_point", "device", "volume"]
+        "Free space of the file system that only the superuser may use",
+        from "statfs of the mount point as the container sees it";
     RESOURCES_DISK_DISCARDS_TOTAL: Counter "container_resources_disk_discards_total" ["mount_point", "device", "volume"]
         "Completed discards on a disk",
         from "cgroup v1 blkio.throttle.io_serviced, v2 io.stat dios";

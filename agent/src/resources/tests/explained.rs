@@ -119,6 +119,8 @@ const WORDS: [&str; 16] = [
 ];
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Whatever stands in the files, reading ends without a panic, and what has no number is absent.
     #[test]
     fn garbage_never_panics(
@@ -126,7 +128,7 @@ proptest! {
         lines in prop::collection::vec((0..FILES.len(), prop::collection::vec((0..WORDS.len(), "[ \n=:]{0,2}"), 0..12)), 0..12),
     ) {
         let (root, v2) = host(&[("cgroup2", "", "rw")], &[]);
-        let (_other, v1) = host(&V1, &[]);
+        let (other, v1) = host(&V1, &[]);
         for (name, bytes) in texts {
             let path = root.path().join("cgroup/docker/abc").join(FILES[name]);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -138,7 +140,7 @@ proptest! {
         }
         // The same files, once as the unified hierarchy and once as every v1 controller.
         for path in ["cpu,cpuacct", "memory", "blkio", "pids"] {
-            let directory = _other.path().join("cgroup").join(path).join("docker");
+            let directory = other.path().join("cgroup").join(path).join("docker");
             fs::create_dir_all(&directory).unwrap();
             let _ = std::os::unix::fs::symlink(root.path().join("cgroup/docker/abc"), directory.join("abc"));
         }

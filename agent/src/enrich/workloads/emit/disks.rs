@@ -1,4 +1,4 @@
-//! The disks that a workload works on, as series.
+//! The disks that a workload works on, and the volumes it sees, as series.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,59 +6,218 @@ use std::sync::Arc;
 
 use super::usage::Sources;
 use super::{REFRESH, Workloads};
+use crate::enrich::workloads::record::{Key, Record};
 use crate::model::{BootNanos, WorkloadIx};
 use crate::registry::catalog::container::*;
 use crate::registry::{Labels, SnapshotBuilder};
-use crate::resources::{self, DeviceId, DiskIo, DiskNames};
+use crate::resources::{self, DeviceId, DiskIo, DiskNames, Question, Space, Volume};
 
-/// Labels of a workload's disks, with the time they were made.
+/// What is known of a workload's disks, with the time its mounts were read.
 #[derive(Debug, Default)]
 pub(in super::super) struct Disks {
-    read_at: BootNanos,
+    read_at: Option<BootNanos>,
+    volumes: Vec<Shown>,
     labels: HashMap<DeviceId, Arc<Labels>>,
 }
 
+/// A volume and its series.
+#[derive(Debug)]
+struct Shown {
+    volume: Volume,
+    labels: Arc<Labels>,
+    /// It is the one that stands for its disk.
+    is_for_disk: bool,
+    is_asked: bool,
+    space: Option<Space>,
+}
+
 impl Workloads {
+    /// Adds I/O by disk, and decides whose size is asked.
     pub(super) fn collect_disks(
         &mut self,
         builder: &mut SnapshotBuilder,
         ix: WorkloadIx,
-        sources: &Sources,
+        sources: &mut Sources,
         disks: &[DiskIo],
     ) {
-        let Some(record) = self.table.get_mut(ix).filter(|_| !disks.is_empty()) else { return };
-        let known = &mut record.disks;
-        if known.labels.is_empty() || sources.now.0.saturating_sub(known.read_at.0) >= REFRESH {
-            let mountinfo =
-                record.process.map(|pid| self.settings.proc_root.join(format!("{}/mountinfo", pid.0)));
-            let mountinfo = mountinfo.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-            let mut labels = disk_labels(disks, &mountinfo, &sources.names);
-            // A process that is gone shows no mounts: what it showed before stays.
-            if mountinfo.is_empty() {
-                labels.extend(std::mem::take(&mut known.labels));
-            }
-            *known = Disks { read_at: sources.now, labels };
+        let proc_root = &self.settings.proc_root;
+        let Some(record) = self.table.get_mut(ix) else { return };
+        let is_container = matches!(record.key, Key::Container(..));
+        if matches!(record.key, Key::Executable(_)) || !is_container && disks.is_empty() {
+            return;
         }
+        let pid = record.process.filter(|_| sources.is_due(record.disks.read_at));
+        if let Some(pid) = pid
+            && let Ok(mountinfo) = fs::read_to_string(proc_root.join(format!("{}/mountinfo", pid.0)))
+        {
+            let now = sources.now;
+            let named = |path: &str, filesystem| {
+                named_by_runtime(record, path).or_else(|| sources.named(filesystem?))
+            };
+            let volumes = resources::volumes(&mountinfo, &sources.names, named);
+            record.disks.replace(volumes, &sources.names, now);
+        }
+        record.disks.choose(is_container, disks);
         for disk in disks {
-            if let Some(own) = known.labels.get(&disk.device) {
-                emit_disk(builder, &record.labels, own, disk);
+            if let Some(own) = record.disks.labels_of(disk.device, &sources.names) {
+                emit_disk(builder, &record.labels, &own, disk);
+            }
+        }
+    }
+
+    /// Adds the sizes of volumes that are known by now.
+    pub(super) fn collect_space(&self, builder: &mut SnapshotBuilder, ix: WorkloadIx) {
+        let Some(record) = self.table.get(ix).filter(|record| record.process.is_some()) else { return };
+        for shown in record.disks.volumes.iter().filter(|shown| shown.is_asked) {
+            let Some(space) = shown.space else { continue };
+            for (metric, bytes) in [
+                (&RESOURCES_DISK_SIZE_BYTES, space.size_bytes),
+                (&RESOURCES_DISK_USED_BYTES, space.used_bytes),
+                (&RESOURCES_DISK_RESERVED_BYTES, space.reserved_bytes),
+            ] {
+                builder.number(metric, &record.labels, &shown.labels, bytes as f64);
+            }
+        }
+    }
+
+    /// Asks for the sizes of all volumes, in a thread that may hang.
+    pub(super) fn ask_for_space(&mut self, now: BootNanos) {
+        self.take_space(now);
+        let mut questions = Vec::new();
+        for ix in self.table.indices() {
+            if let Some(record) = self.table.get(ix) {
+                questions.extend(record.disks.questions(ix, record));
+            }
+        }
+        questions.truncate(MAX_QUESTIONS);
+        self.surveyor.start(questions, now);
+    }
+
+    /// Takes in what was answered.
+    pub(super) fn take_space(&mut self, now: BootNanos) {
+        for answer in self.surveyor.answers(now) {
+            let Some(record) = self.table.get_mut(answer.workload) else { continue };
+            let shown =
+                record.disks.volumes.iter_mut().find(|shown| shown.volume.mount_point == answer.mount_point);
+            match (shown, answer.space) {
+                (Some(shown), Ok(space)) => shown.space = Some(space),
+                (Some(shown), Err(reason)) => {
+                    shown.space = None;
+                    self.space_refused = Some(reason);
+                }
+                (None, _) => {}
             }
         }
     }
 }
 
-/// One series per device: what a device did for a container is told once, however often it is mounted there. A device
-/// without a name has no series; one that the container does not see mounted, as below an overlay, has no mount point.
-fn disk_labels(disks: &[DiskIo], mountinfo: &str, names: &DiskNames) -> HashMap<DeviceId, Arc<Labels>> {
-    let mounts = resources::mount_points(mountinfo, names);
-    let labels = disks.iter().filter_map(|disk| {
-        let mut pairs = vec![("device", names.name(disk.device)?)];
-        if let Some(mount) = mounts.get(&disk.device) {
-            pairs.extend([("mount_point", &*mount.path), ("volume", &*mount.volume)]);
+/// Volumes asked for at a time.
+const MAX_QUESTIONS: usize = 4096;
+
+impl Disks {
+    /// Takes in a new look at the mounts. What the ones before it answered stays until the next answer.
+    fn replace(&mut self, volumes: Vec<Volume>, names: &DiskNames, now: BootNanos) {
+        let mut before = std::mem::take(&mut self.volumes);
+        let for_disk: Vec<_> =
+            resources::by_disk(&volumes).into_values().map(|volume| volume.mount_point.clone()).collect();
+        let shown = volumes.into_iter().filter_map(|volume| {
+            let known = before.iter().position(|known| known.volume == volume);
+            let known = known.map(|at| before.swap_remove(at));
+            let is_for_disk = for_disk.contains(&volume.mount_point);
+            Some(match known {
+                Some(known) => Shown { is_for_disk, ..known },
+                None => {
+                    let labels = labels(&volume, names)?;
+                    Shown { volume, labels, is_for_disk, is_asked: false, space: None }
+                }
+            })
+        });
+        self.volumes = shown.collect();
+        self.labels.clear();
+        self.read_at = Some(now);
+    }
+
+    /// The names may be others by now.
+    pub(in super::super) fn read_again(&mut self) {
+        self.read_at = None;
+    }
+
+    /// A container's are all it may write to. Other workloads see the whole machine: theirs are the ones that stand for
+    /// a disk they have written to.
+    fn choose(&mut self, is_container: bool, disks: &[DiskIo]) {
+        let has_written = |device| disks.iter().any(|disk| disk.device == device && disk.has_written());
+        for shown in &mut self.volumes {
+            let is_theirs = is_container || shown.is_for_disk && has_written(shown.volume.disk);
+            shown.is_asked = shown.volume.is_writable && is_theirs;
+            if !shown.is_asked {
+                shown.space = None;
+            }
         }
-        Some((disk.device, Labels::new(pairs)))
-    });
-    labels.collect()
+    }
+
+    fn questions<'a>(&'a self, workload: WorkloadIx, record: &Record) -> impl Iterator<Item = Question> + 'a {
+        let process = record.process;
+        let asked = self.volumes.iter().filter(|shown| shown.is_asked);
+        asked.filter_map(move |shown| {
+            let Volume { mount_point, filesystem, .. } = &shown.volume;
+            Some(Question {
+                workload,
+                process: process?,
+                mount_point: mount_point.clone(),
+                filesystem: *filesystem,
+            })
+        })
+    }
+
+    /// Labels of a disk's I/O. What a disk did for a container is told once, however often it is mounted there. A device
+    /// without a name has no series; one that the container does not see mounted, as below an overlay, has no mount point.
+    fn labels_of(&mut self, device: DeviceId, names: &DiskNames) -> Option<Arc<Labels>> {
+        if let Some(known) = self.labels.get(&device) {
+            return Some(known.clone());
+        }
+        let mut for_disks = self.volumes.iter().filter(|shown| shown.is_for_disk);
+        let labels = match for_disks.find(|shown| shown.volume.disk == device) {
+            Some(shown) => shown.labels.clone(),
+            None => Labels::new([("device", names.name(device)?)]),
+        };
+        self.labels.insert(device, labels.clone());
+        Some(labels)
+    }
+}
+
+fn labels(volume: &Volume, names: &DiskNames) -> Option<Arc<Labels>> {
+    let device = names.name(volume.disk)?;
+    Some(Labels::new([("mount_point", &*volume.mount_point), ("device", device), ("volume", &*volume.name)]))
+}
+
+/// The name that the runtime gave to the volume at a path.
+fn named_by_runtime(record: &Record, mount_point: &str) -> Option<Box<str>> {
+    let mut mounts = record.metadata.iter().flat_map(|metadata| &metadata.mounts);
+    mounts.find(|mount| &*mount.destination == mount_point)?.volume.clone()
+}
+
+impl Sources {
+    /// Whether a workload's mounts are to be read. Those that were read before are read anew from time to time, a few in
+    /// each snapshot.
+    fn is_due(&mut self, read_at: Option<BootNanos>) -> bool {
+        match read_at {
+            None => true,
+            Some(at) if self.now.0.saturating_sub(at.0) < REFRESH || self.mounts_left == 0 => false,
+            Some(_) => {
+                self.mounts_left -= 1;
+                true
+            }
+        }
+    }
+
+    fn named(&self, filesystem: DeviceId) -> Option<Box<str>> {
+        let known = self.kubelet.get_or_init(|| {
+            // Where the host's mounts are not to be seen, what the container sees must do.
+            let mountinfo = fs::read_to_string(self.proc_root.join("1/mountinfo")).unwrap_or_default();
+            resources::kubelet_volumes(&mountinfo)
+        });
+        known.get(&filesystem).cloned()
+    }
 }
 
 fn emit_disk(builder: &mut SnapshotBuilder, owner: &Arc<Labels>, own: &Arc<Labels>, disk: &DiskIo) {

@@ -1,13 +1,15 @@
 //! What a workload's cgroup says, as series.
 
-use std::path::Path;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use super::{SECOND, Workloads};
 use crate::model::{BootNanos, WorkloadIx};
 use crate::registry::catalog::container::*;
 use crate::registry::{Labels, Metric, SnapshotBuilder};
-use crate::resources::{Cpu, DiskNames, Measured, Memory, Pressure, Reader, Tasks};
+use crate::resources::{Cpu, DeviceId, DiskNames, Measured, Memory, Pressure, Reader, Tasks};
 
 /// How long after its last process a cgroup's files are still looked at: one may have started since the last pass.
 const READ_AFTER: u64 = 60 * SECOND;
@@ -21,13 +23,28 @@ static EVENTS: Split<3> =
 /// What the workloads of one snapshot read together.
 pub(super) struct Sources {
     pub(super) now: BootNanos,
+    pub(super) proc_root: PathBuf,
     pub(super) names: DiskNames,
+    /// Names of the kubelet's volumes, once one is wanted.
+    pub(super) kubelet: OnceCell<HashMap<DeviceId, Box<str>>>,
+    /// Workloads whose mounts may still be read anew.
+    pub(super) mounts_left: u32,
     reader: Reader,
 }
 
+/// Workloads whose mounts are read anew in one snapshot: a full node's within two minutes at the usual interval.
+const MOUNTS_PER_SNAPSHOT: u32 = 32;
+
 impl Sources {
     pub(super) fn new(proc_root: &Path, now: BootNanos) -> Self {
-        Self { now, names: DiskNames::read(proc_root), reader: Reader::default() }
+        Self {
+            now,
+            proc_root: proc_root.to_owned(),
+            names: DiskNames::read(proc_root),
+            kubelet: OnceCell::new(),
+            mounts_left: MOUNTS_PER_SNAPSHOT,
+            reader: Reader::default(),
+        }
     }
 }
 

@@ -59,3 +59,96 @@ fn mounts_outlive_the_process_that_showed_them() {
     workloads.resolve(&origin(0, NO_CGROUP, cgroup), at(150));
     assert_eq!(disks(&mut workloads, 170), [expected]);
 }
+
+/// A container of which one process is there, whose root is a directory of the test's, on the test's own file system.
+fn with_volume(machine: &Machine, mounts: &str) -> (CgroupId, String) {
+    let cgroup = machine.cgroup(&format!("docker/{ID}"));
+    let device = fs::metadata(machine.root.path()).unwrap().dev();
+    let device = format!("{} {}", rustix::fs::major(device), rustix::fs::minor(device));
+    machine.write("proc/diskstats", &format!("{device} sda 1\n"));
+    machine.write("proc/7/root/data/file", "");
+    machine.write("proc/7/mountinfo", &mounts.replace("DEVICE", &device.replace(' ', ":")));
+    (cgroup, device)
+}
+
+/// Series of sizes, without their values, once they are there.
+fn sizes(workloads: &mut Workloads, now: u64) -> Vec<String> {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let lines = series(workloads, at(now));
+        let found: Vec<_> = lines.iter().filter(|line| line.contains("disk_size_bytes")).collect();
+        let names = found.iter().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<Vec<_>>();
+        if !names.is_empty() || std::time::Instant::now() > deadline {
+            return names;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn volumes_have_sizes_and_the_names_that_the_runtime_gave() {
+    let machine = Machine::v2();
+    let mounts =
+        "1 1 DEVICE /v/x /data rw - ext4 /dev/sda rw\n2 1 DEVICE /r /data/ro ro - ext4 /dev/sda rw\n";
+    let (cgroup, _) = with_volume(&machine, mounts);
+    let mut workloads = machine.workloads();
+    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(10), 0);
+    let size = |id: &str, labels: &str| {
+        format!("container_resources_disk_size_bytes{{container_id={id},{labels}mount_point=/data}}")
+    };
+    assert_eq!(sizes(&mut workloads, 20), [size("/docker/b06f44ca4949", "device=sda,")]);
+    let question = workloads.next_inspection().unwrap();
+    let mount = crate::enrich::metadata::Mount {
+        destination: "/data".into(),
+        source: "/v/x".into(),
+        volume: Some("orders".into()),
+    };
+    let metadata = ContainerMetadata { mounts: vec![mount], ..named("web") };
+    workloads.handle_inspected(question, Ok(metadata), at(20));
+    let found = sizes(&mut workloads, 20);
+    assert_eq!(found, [size("/docker/web", "device=sda,").replace('}', ",volume=orders}")]);
+}
+
+#[test]
+fn a_root_that_is_closed_is_a_reason_and_no_zero() {
+    let machine = Machine::v2();
+    let (cgroup, _) = with_volume(&machine, "1 1 DEVICE / /data rw - ext4 /dev/sda rw\n");
+    fs::remove_dir_all(machine.root.path().join("proc/7/root")).unwrap();
+    let mut workloads = machine.workloads();
+    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(10), 0);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while workloads.space_refused.is_none() && std::time::Instant::now() < deadline {
+        series(&mut workloads, at(20));
+    }
+    let mut absent = Absent::default();
+    workloads.absent(&mut absent);
+    let reason =
+        absent.iter().find(|(metric, _)| *metric == "container_resources_disk_size_bytes").unwrap().1;
+    assert!(reason.contains("No such file"), "{reason}");
+    assert!(!series(&mut workloads, at(20)).iter().any(|line| line.contains("disk_size_bytes")));
+}
+
+#[test]
+fn a_service_has_the_volumes_of_disks_that_it_writes_to() {
+    let machine = Machine::v2();
+    let (_, device) = with_volume(
+        &machine,
+        "1 1 DEVICE / /data rw - ext4 /dev/sda rw\n2 1 DEVICE / /data/deep rw - ext4 /dev/sda rw\n",
+    );
+    let cgroup = machine.cgroup("system.slice/db.service");
+    let io = |text: &str| {
+        let text = text.replace("DEVICE", &device.replace(' ', ":"));
+        machine.write("cgroup/system.slice/db.service/io.stat", &text);
+    };
+    io("DEVICE rbytes=1 wbytes=0 rios=1 wios=0\n");
+    let mut workloads = machine.workloads();
+    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(10), 0);
+    series(&mut workloads, at(20));
+    assert!(
+        !series(&mut workloads, at(20)).iter().any(|line| line.contains("disk_size_bytes")),
+        "it only reads"
+    );
+    io("DEVICE rbytes=1 wbytes=1 rios=1 wios=1\n");
+    let id = "container_id=/system.slice/db.service,device=sda,mount_point=/data";
+    assert_eq!(sizes(&mut workloads, 20), [format!("container_resources_disk_size_bytes{{{id}}}")]);
+}
