@@ -70,6 +70,11 @@ impl Podman {
         self.directory.path().join("podman.sock")
     }
 
+    /// Its list of containers, which it keeps without any service.
+    pub fn list(&self) -> PathBuf {
+        self.directory.path().join("root/data/vfs-containers/containers.json")
+    }
+
     /// The image of the tests.
     pub fn image(&self) -> &str {
         &self.image

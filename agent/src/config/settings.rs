@@ -112,7 +112,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting::many("probe", "NAME=SWITCH", "NAME of tcp, process, cgroup, net; SWITCH of on, off, auto")
         .help("Turn a probe on, off, or leave it to what the kernel can do"),
     Setting::many("runtime-socket", "KIND=PATH", "KIND of docker, podman, containerd, cri; an absolute PATH")
-        .help("Ask this container runtime too, before those at the usual places"),
+        .help("Ask this container runtime too, before those at the usual places; of podman also its containers.json"),
     Setting::one("proc-root", "DIRECTORY", "/proc", "a procfs of the initial PID namespace")
         .help("Where the host's procfs is mounted"),
     Setting::one("cgroup-root", "DIRECTORY", "/sys/fs/cgroup", "an absolute path")

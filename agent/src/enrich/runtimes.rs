@@ -15,6 +15,7 @@ mod order;
 mod sockets;
 mod spec;
 mod status;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -231,3 +231,25 @@ fn pods_have_the_same_names_by_cri_and_by_containerds_own_api() {
         expect_state(agent, &containerd.socket(), kind, "connected");
     }
 }
+
+#[test]
+fn podman_names_its_containers_without_its_service() {
+    require!(Need::Root, Need::Tool("podman"), Need::Tool("runc"), Need::File("/bin/busybox"));
+    let server = Server::start();
+    let podman = Podman::new(Path::new(TRAFFIC));
+    let db = podman.run("listed");
+    let agent = Sonde::agent().with("--runtime-socket", socket("podman", &podman.list())).start();
+    db.traffic(&["connect", &server.address, "3"]);
+    let labels = [("container_id", "/podman/listed"), ("destination", server.address.as_str())];
+    let info = [("container_id", "/podman/listed"), ("image", podman.image())];
+    agent.expect(&[
+        ("container_net_tcp_successful_connects_total", &labels, 3.0),
+        ("container_info", &info, 1.0),
+    ]);
+    expect_state(&agent, &podman.list(), "podman", "connected");
+    // One that is made later is in the list when it is asked about.
+    let later = podman.run("later");
+    later.traffic(&["connect", &server.address, "4"]);
+    let labels = [("container_id", "/podman/later"), ("destination", server.address.as_str())];
+    agent.expect(&[("container_net_tcp_successful_connects_total", &labels, 4.0)]);
+}

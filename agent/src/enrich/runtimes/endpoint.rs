@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::sockets::Socket;
-use super::{Kind, State, containerd, cri, docker};
+use super::{Kind, State, containerd, cri, docker, storage};
 use crate::enrich::metadata::{ContainerMetadata, ContainerRef, InspectError};
 
 /// How long a runtime that did not answer is left alone, the first time.
@@ -70,6 +70,7 @@ impl Endpoint {
 
     async fn ask(&self, container: &ContainerRef) -> Result<ContainerMetadata, InspectError> {
         match self.kind {
+            Kind::Podman if self.socket.is_list() => storage::inspect(&self.socket.path, &container.id).await,
             Kind::Docker | Kind::Podman => docker::inspect(&self.socket.path, &container.id).await,
             Kind::Containerd => {
                 containerd::inspect(&self.socket.path, container.runtime, &container.id).await

@@ -25,6 +25,13 @@ const OF_NODE: [(Kind, &str); 8] = [
 ];
 /// Sockets of users' own runtimes, below `/run/user/<uid>`.
 const OF_USERS: [(Kind, &str); 2] = [(Kind::Docker, "docker.sock"), (Kind::Podman, "podman/podman.sock")];
+/// podman's list of containers by the driver of its storage, which is read where no service listens.
+const LISTS: [&str; 4] = [
+    "/var/lib/containers/storage/overlay-containers/containers.json",
+    "/var/lib/containers/storage/vfs-containers/containers.json",
+    "/var/lib/containers/storage/btrfs-containers/containers.json",
+    "/var/lib/containers/storage/zfs-containers/containers.json",
+];
 const USERS: &str = "/run/user";
 /// Users whose runtimes are asked.
 const MAX_USERS: usize = 16;
@@ -36,7 +43,7 @@ const MAX_PATH: usize = 107;
 pub struct RuntimeSocket {
     /// What is spoken there.
     pub kind: Kind,
-    /// Its path on the host.
+    /// Its path on the host; for podman it may also be that of a `containers.json`.
     pub path: PathBuf,
 }
 
@@ -65,6 +72,13 @@ pub(super) struct Socket {
     pub(super) name: PathBuf,
     /// Its path here.
     pub(super) path: PathBuf,
+}
+
+impl Socket {
+    /// Whether it is no socket, but podman's list of containers.
+    pub(super) fn is_list(&self) -> bool {
+        self.path.extension().is_some_and(|extension| extension == "json")
+    }
 }
 
 /// Where to look.
@@ -100,6 +114,13 @@ impl Sockets {
             }
         }
         found.extend(self.of_users(kind));
+        if kind == Kind::Podman && self.usual {
+            let list = |name: &&str| {
+                let name = PathBuf::from(name);
+                Some(Socket { path: self.place(&name)?, name })
+            };
+            found.extend(LISTS.iter().filter_map(list));
+        }
         found
     }
 
@@ -217,6 +238,23 @@ mod tests {
         let names = found.iter().map(|socket| socket.name.to_str().unwrap());
         let of_users: Vec<_> = names.filter(|name| name.starts_with(USERS)).collect();
         assert_eq!(of_users, [format!("/run/user/{own}/podman/podman.sock")]);
+    }
+
+    #[test]
+    fn podmans_list_comes_after_its_services() {
+        let machine = tempfile::tempdir().unwrap();
+        let place = |name: &str| {
+            let path = machine.path().join("1/root").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            path
+        };
+        let list = place("var/lib/containers/storage/overlay-containers/containers.json");
+        let service = place("run/podman/podman.sock");
+        let found = Sockets::of_host(machine.path(), Vec::new()).existing(Kind::Podman);
+        let own: Vec<_> = found.iter().filter(|socket| socket.path.starts_with(machine.path())).collect();
+        let own: Vec<_> = own.iter().map(|socket| (socket.path.clone(), socket.is_list())).collect();
+        assert_eq!(own, [(service, false), (list, true)]);
     }
 
     #[test]
