@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::time::{ClockId, clock_gettime};
 
+pub mod endings;
+
 /// Bytes that a server sends on every connection.
 pub const REPLY_BYTES: u32 = 8;
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -20,6 +22,13 @@ connect ADDRESS N     make N connections, one after the other, and close each
 refused ADDRESS M     make M connections that must be refused
 send ADDRESS BYTES    send BYTES on one connection
 hold ADDRESS N        open N connections; reads `send BYTES` from standard input and ends with it
+fail ADDRESS N ERRNO  make N connections at once that must fail with that error
+abandon ADDRESS N     begin N connections and close each before an answer comes
+resets ADDRESS        accept, answer `?`, reset upon `!`; never ends
+give-up ADDRESS N     make N connections and reset each
+be-reset ADDRESS N    make N connections that the server must reset
+ignore ADDRESS N      listen with a queue of N and never accept
+half-reset ADDRESS N  make N connections that are reset in the middle of the handshake
 wait                  do nothing, never end
 burn MILLISECONDS     use that much CPU time
 allocate BYTES        use that much memory, never end";
@@ -35,6 +44,13 @@ pub fn run(arguments: &[&str]) -> Result<()> {
         ["refused", address, count] => refused(parse(address)?, parse(count)?),
         ["send", address, bytes] => send(parse(address)?, parse(bytes)?),
         ["hold", address, count] => hold(parse(address)?, parse(count)?, std::io::stdin().lock()),
+        ["fail", address, count, error] => endings::fail(parse(address)?, parse(count)?, error),
+        ["abandon", address, count] => endings::abandon(parse(address)?, parse(count)?),
+        ["resets", address] => endings::serve_resets(parse(address)?),
+        ["give-up", address, count] => endings::give_up(parse(address)?, parse(count)?),
+        ["be-reset", address, count] => endings::be_reset(parse(address)?, parse(count)?),
+        ["ignore", address, queue] => endings::ignore(parse(address)?, parse(queue)?),
+        ["half-reset", address, count] => endings::reset_in_handshake(parse(address)?, parse(count)?),
         ["wait"] => loop {
             std::thread::park();
         },

@@ -3,8 +3,11 @@
 mod support;
 
 mod endurance;
+mod failures;
 mod harness;
 mod image;
+mod inbound;
+mod listeners;
 mod nat;
 mod node;
 mod queue;

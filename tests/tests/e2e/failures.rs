@@ -1,0 +1,151 @@
+//! Connections that fail: each reason made in a known number, in namespaces and in a container.
+
+use sonde_tests::netns::Netns;
+use sonde_tests::process::{Process, free_address, run};
+use sonde_tests::product::Sonde;
+use sonde_tests::require;
+use sonde_tests::skip::Need;
+use sonde_tests::tsdb::{Kind, Tsdb};
+
+use crate::support::{TRAFFIC, docker, serve};
+
+const OWNER: (&str, &str) = ("container_id", "/host/traffic");
+
+/// What happens to segments for some ports, on their way in.
+const RULES: &str = "add table inet fate; \
+    add chain inet fate input { type filter hook input priority 0; }; \
+    add rule inet fate input tcp dport 7000 drop; \
+    add rule inet fate input tcp dport 7001 drop; \
+    add rule inet fate input ip daddr 127.0.0.1 tcp dport 7002 reject with icmp type host-unreachable; \
+    add rule inet fate input ip daddr 127.0.0.1 tcp dport 7003 reject with icmp type net-unreachable; \
+    add rule inet fate input ip daddr 127.0.0.1 tcp dport 7004 reject with icmp type port-unreachable; \
+    add rule inet fate input ip6 daddr ::1 tcp dport 7002 reject with icmpv6 type addr-unreachable; \
+    add rule inet fate input ip6 daddr ::1 tcp dport 7003 reject with icmpv6 type no-route; \
+    add rule inet fate input ip6 daddr ::1 tcp dport 7005 reject with icmpv6 type admin-prohibited";
+
+/// Destination, arguments of the traffic program around it, number, reason.
+const CASES: &[(&str, &str, u32, &str, &str)] = &[
+    ("127.0.0.1:7009", "fail", 2, "ECONNREFUSED", "refused"),
+    ("[::1]:7009", "fail", 3, "ECONNREFUSED", "refused"),
+    ("127.0.0.1:7004", "fail", 2, "ECONNREFUSED", "refused"),
+    ("127.0.0.1:7001", "fail", 4, "ETIMEDOUT", "timeout"),
+    ("[::1]:7001", "fail", 5, "ETIMEDOUT", "timeout"),
+    ("127.0.0.1:7002", "fail", 3, "EHOSTUNREACH", "host_unreachable"),
+    ("[::1]:7002", "fail", 2, "EHOSTUNREACH", "host_unreachable"),
+    ("127.0.0.1:7003", "fail", 2, "ENETUNREACH", "network_unreachable"),
+    ("[::1]:7003", "fail", 3, "ENETUNREACH", "network_unreachable"),
+    ("[::1]:7005", "fail", 2, "EACCES", "permission"),
+    ("127.0.0.1:7000", "abandon", 6, "", "aborted"),
+    ("[::1]:7000", "abandon", 7, "", "aborted"),
+    ("127.0.0.2:7000", "half-reset", 3, "", "reset"),
+];
+
+/// A setting of the kernel for one network namespace.
+fn set(namespace: &Netns, name: &str, value: &str) {
+    run(namespace.command("sh").args(["-c", &format!("echo {value} > /proc/sys/net/ipv4/{name}")]));
+}
+
+/// That many failures, and all of them for one reason.
+fn expect(agent: &Sonde, destination: &str, count: u32, reason: &str) {
+    let all = [OWNER, ("destination", destination)];
+    let for_reason = [OWNER, ("destination", destination), ("reason", reason)];
+    agent.expect(&[
+        ("container_net_tcp_failed_connects_total", &all, f64::from(count)),
+        ("container_net_tcp_connect_failures_total", &for_reason, f64::from(count)),
+    ]);
+    let sum = agent.metrics().expect("scrape").sum("container_net_tcp_connect_failures_total", &all);
+    assert!(sum.total_cmp(&f64::from(count)).is_eq(), "{destination}: {sum} failures for all reasons");
+}
+
+#[test]
+fn every_failure_has_the_kernels_reason() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("nft"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let namespace = Netns::new();
+    set(&namespace, "tcp_syn_retries", "1");
+    run(namespace.command("nft").arg(RULES));
+    let agent = Sonde::agent().start();
+    let start = |(destination, how, count, error, _): &(&str, &str, u32, &str, &str)| {
+        let mut command = namespace.command(TRAFFIC);
+        command.args([*how, destination, &count.to_string()]);
+        command.args(Some(error).filter(|error| !error.is_empty()));
+        Process::start("client", command, directory.path())
+    };
+    let clients: Vec<Process> = CASES.iter().map(start).collect();
+    for (mut client, case) in clients.into_iter().zip(CASES) {
+        assert!(client.wait().success(), "{case:?}: {}", client.output());
+    }
+    for (destination, _, count, _, reason) in CASES {
+        expect(&agent, destination, *count, reason);
+    }
+}
+
+#[test]
+fn a_host_without_free_ports_fails_before_it_sends() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let namespace = Netns::new();
+    set(&namespace, "ip_local_port_range", "'40000 40000'");
+    let agent = Sonde::agent().start();
+    let address = free_address().to_string();
+    let _server = serve(namespace.command(TRAFFIC), &address, directory.path());
+    let mut command = namespace.command(TRAFFIC);
+    command.args(["hold", &address, "1"]);
+    let _client = Process::start_with_input("client", command, directory.path());
+    agent.expect(&[("container_net_tcp_active_connections", &[OWNER, ("destination", &address)], 1.0)]);
+    run(namespace.command(TRAFFIC).args(["fail", &address, "4", "EADDRNOTAVAIL"]));
+    expect(&agent, &address, 4, "address_unavailable");
+}
+
+#[test]
+fn a_container_sees_its_failures_and_its_handshakes_in_prometheus() {
+    require!(Need::Root, Need::Tool("dockerd"), Need::File("/bin/busybox"), Need::Tool("prometheus"));
+    let docker = docker();
+    let prometheus = Tsdb::start(Kind::Prometheus);
+    let _agent = Sonde::agent().with("--remote-write", prometheus.remote_write()).start();
+    let server = docker.run("server", &[], &["serve", "0.0.0.0:9000"]);
+    server.wait_for("listening");
+    let client = docker.run("client", &[], &["wait"]);
+    let (open, closed) = (format!("{}:9000", server.ip()), format!("{}:9001", server.ip()));
+    client.traffic(&["connect", &open, "13"]);
+    client.traffic(&["refused", &closed, "3"]);
+    let id = client.id();
+    let to =
+        |metric: &str, labels: &str| format!("container_net_tcp_{metric}{{container_id=\"{id}\",{labels}}}");
+    let both = format!("destination=\"{open}\",actual_destination=\"{open}\"");
+    let slowest = format!("{both},le=\"60.0\"");
+    prometheus.promql().expect(&[
+        (to("connect_failures_total", &format!("destination=\"{closed}\",reason=\"refused\"")), 3.0),
+        (to("connect_duration_seconds_count", &both), 13.0),
+        (to("connect_duration_seconds_bucket", &slowest), 13.0),
+    ]);
+    let promql = prometheus.promql();
+    let [sum, total] = ["connect_duration_seconds_sum", "connection_time_seconds_total"]
+        .map(|metric| promql.value(&to(metric, &both)).expect("the time of the handshakes"));
+    assert!((sum - total).abs() < 1e-9 && sum > 0.0, "{sum} s in the histogram, {total} s in the total");
+}
+
+#[test]
+fn a_lost_syn_shows_in_the_histogram() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("nft"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let namespace = Netns::new();
+    let address = free_address().to_string();
+    let port = address.rsplit(':').next().expect("an address has a port");
+    // The first of every four SYNs is lost: connections one after the other, each of one SYN, but for the first.
+    let rules = format!(
+        "add table inet loss; \
+         add chain inet loss input {{ type filter hook input priority 0; }}; \
+         add rule inet loss input tcp dport {port} tcp flags & (syn | ack) == syn numgen inc mod 4 == 0 drop"
+    );
+    run(namespace.command("nft").arg(&rules));
+    let agent = Sonde::agent().start();
+    let _server = serve(namespace.command(TRAFFIC), &address, directory.path());
+    run(namespace.command(TRAFFIC).args(["connect", &address, "3"]));
+    let bucket = |le| [OWNER, ("destination", address.as_str()), ("le", le)];
+    agent.expect(&[
+        ("container_net_tcp_connect_duration_seconds_bucket", &bucket("0.5"), 2.0),
+        ("container_net_tcp_connect_duration_seconds_bucket", &bucket("1.0"), 2.0),
+        ("container_net_tcp_connect_duration_seconds_bucket", &bucket("3.0"), 3.0),
+    ]);
+}
