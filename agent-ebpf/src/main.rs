@@ -9,15 +9,19 @@
 #![allow(missing_docs, reason = "the attribute macros generate public items without documentation")]
 
 mod cgroup;
+mod dns;
+mod files;
 mod loss;
 mod maps;
 mod mem;
 mod offsets;
 mod owner;
+mod packet;
 mod process;
 mod seq;
 mod sock;
 mod tcp;
+mod udp;
 
 /// Helpers used here (`bpf_probe_read_kernel`, `bpf_skc_to_tcp_sock`, …) are open to GPL-compatible programs only.
 #[unsafe(link_section = "license")]

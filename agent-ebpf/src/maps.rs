@@ -6,9 +6,11 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use sonde_abi::{
-    budget::{CONNS_MAX, EVENTS_BYTES, EXITED_MAX, LOSSES_MAX},
+    budget::{ANSWERS_BYTES, CONNS_MAX, EVENTS_BYTES, EXITED_MAX, LOSSES_MAX, UDP_OWNERS_MAX},
+    dns::AnswerRecord,
     process::{Exited, ExitedKey},
     tcp::Conn,
+    udp,
 };
 
 /// `BPF_F_NO_PREALLOC`, include/uapi/linux/bpf.h: memory for elements in use only.
@@ -40,6 +42,18 @@ pub static EXITED_B: HashMap<ExitedKey, Exited, EXITED_MAX, NO_PREALLOC> = HashM
 /// The mark of the last pass over all tasks, written by the agent.
 #[btf_map]
 pub static PASS: Array<u64, 1> = Array::new();
+/// What each process sent and received over UDP. Entries are put in by the `udp_*` programs and taken out by the agent
+/// once their process is gone.
+#[btf_map]
+pub static UDP_BY_OWNER: HashMap<udp::OwnerKey, udp::Totals, UDP_OWNERS_MAX, NO_PREALLOC> = HashMap::new();
+
+/// DNS answers, by `dns_ingress`. It wakes nobody: the agent comes by timer, and full means a counted loss.
+#[btf_map]
+pub static ANSWERS: RingBuf<u64, ANSWERS_BYTES> = RingBuf::new();
+
+/// Where `dns_ingress` puts an answer together.
+#[btf_map]
+pub static ANSWER: PerCpuArray<AnswerRecord, 1> = PerCpuArray::new();
 
 /// Counters of `sonde_abi::codes::Loss`, per CPU.
 #[btf_map]
@@ -48,7 +62,7 @@ pub static LOSSES: PerCpuArray<u64, LOSSES_MAX> = PerCpuArray::new();
 /// `BPF_RB_AVAIL_DATA`, include/uapi/linux/bpf.h.
 const AVAIL_DATA: u64 = 0;
 /// `BPF_RB_NO_WAKEUP`.
-const NO_WAKEUP: u64 = 1;
+pub const NO_WAKEUP: u64 = 1;
 /// `BPF_RB_FORCE_WAKEUP`.
 const FORCE_WAKEUP: u64 = 2;
 

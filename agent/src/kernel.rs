@@ -41,6 +41,8 @@ pub struct Options {
     pub btf: PathBuf,
     /// Whether a v1 memory hierarchy is mounted, so that sockets and tasks carry their cgroup there.
     pub cgroup_v1: bool,
+    /// The root of the unified hierarchy, where it is mounted.
+    pub cgroup_v2: Option<PathBuf>,
     /// Features that configuration turned off.
     pub disabled: Vec<FeatureId>,
 }
@@ -61,12 +63,18 @@ struct Loaded {
     conns: HashMap<MapData, u64, ConnValue>,
     losses: PerCpuArray<MapData, u64>,
     exits: Exits,
+    datagrams: HashMap<MapData, DatagramsKey, DatagramsValue>,
+    answers: Ring,
     iterator_buffer: Vec<u8>,
     map_fds: Vec<(String, OwnedFd)>,
 }
 
 /// A value of the table of connections, which user space deletes but never reads.
 type ConnValue = [u8; size_of::<sonde_abi::tcp::Conn>()];
+
+/// Key and value of the table of datagrams, as the bytes that `probes::udp` reads.
+type DatagramsKey = [u8; size_of::<sonde_abi::udp::OwnerKey>()];
+type DatagramsValue = [u8; size_of::<sonde_abi::udp::Totals>()];
 
 impl Kernel {
     /// Loads what can be loaded.
@@ -141,6 +149,35 @@ impl Kernel {
         }
     }
 
+    /// Hands a row for every open UDP socket to `handle`.
+    pub fn udp_sockets(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
+        self.iterate(FeatureId::UdpSockets, handle)
+    }
+
+    /// Hands waiting DNS answers to `handle`, at most `budget` of them.
+    pub fn drain_answers(&mut self, budget: usize, handle: impl FnMut(&[u8])) {
+        if let Some(loaded) = self.loaded.as_mut() {
+            loaded.answers.drain(budget, handle);
+        }
+    }
+
+    /// Hands key and value of every process' datagrams to `handle`. Two system calls each.
+    pub fn datagrams(&self, mut handle: impl FnMut(&[u8], &[u8])) {
+        let Some(loaded) = &self.loaded else { return };
+        // An entry that goes while the table is read may end the reading early; the next one sees the rest.
+        for (key, value) in loaded.datagrams.iter().filter_map(Result::ok) {
+            handle(&key, &value);
+        }
+    }
+
+    /// Makes the kernel half forget the datagrams of a process that is gone.
+    pub fn forget_datagrams(&mut self, key: &[u8]) {
+        if let (Some(loaded), Ok(key)) = (self.loaded.as_mut(), key.try_into()) {
+            // As in `forget_socket`.
+            let _ = loaded.datagrams.remove(&key);
+        }
+    }
+
     fn iterate(&mut self, feature: FeatureId, handle: impl FnMut(&[u8])) -> io::Result<()> {
         let loaded = self.loaded.as_mut().ok_or(io::ErrorKind::Unsupported)?;
         iterator::run(&mut loaded.ebpf, feature, &mut loaded.iterator_buffer, handle)
@@ -187,9 +224,22 @@ impl Loaded {
         let ring = Ring::new(map("EVENTS")?).map_err(|error| format!("map `EVENTS`: {error}"))?;
         let name = if plain_tracepoint { "CONN_BY_SOCK_TP" } else { "CONN_BY_SOCK" };
         let conns = HashMap::try_from(map(name)?).map_err(|error| format!("map `{name}`: {error}"))?;
+        let datagrams = HashMap::try_from(map("UDP_BY_OWNER")?)
+            .map_err(|error| format!("map `UDP_BY_OWNER`: {error}"))?;
+        let answers = Ring::new(map("ANSWERS")?).map_err(|error| format!("map `ANSWERS`: {error}"))?;
         let losses =
             PerCpuArray::try_from(map("LOSSES")?).map_err(|error| format!("map `LOSSES`: {error}"))?;
         let exits = Exits::new([map("EXITED_A")?, map("EXITED_B")?], map("PASS")?)?;
-        Ok(Self { exits, ebpf, ring, conns, losses, iterator_buffer: Vec::new(), map_fds })
+        Ok(Self {
+            ebpf,
+            ring,
+            conns,
+            losses,
+            exits,
+            datagrams,
+            answers,
+            iterator_buffer: Vec::new(),
+            map_fds,
+        })
     }
 }

@@ -1,13 +1,17 @@
 //! Plain values that the units of the agent exchange. No clock, no file, no aya.
 
+mod dns;
 mod failure;
 mod origin;
 mod task;
 mod tcp;
 mod time;
+mod udp;
 
+pub use dns::{Answer, NameId};
 pub use failure::{End, Failure};
 pub use origin::{CgroupId, HostPid, NetnsId, Origin, WorkloadIx};
 pub use task::{ShortLived, Task, Thread, ThreadExit, Waited};
 pub use tcp::{Backlog, Counters, Role, RoundTrip, SocketId, SocketKind, TcpSocket};
 pub use time::{BootNanos, UnixMillis, UptimeNanos};
+pub use udp::{DatagramOwner, Datagrams, UdpFailure, UdpKind, UdpSocket};

@@ -5,8 +5,10 @@
 
 mod clock;
 mod core;
+mod datagrams;
 mod latency;
 mod measured;
+mod names;
 mod namespaces;
 mod processes;
 mod series;

@@ -3,12 +3,16 @@
 //! One file per family, named as in the kernel half.
 
 pub mod cgroup;
+pub mod dns;
 pub mod process;
 pub mod tcp;
+pub mod udp;
 
-use sonde_abi::{DecodeError, cgroup::CgroupRecord, process::TaskRecord, record, tcp::TcpRecord};
+use sonde_abi::{
+    DecodeError, cgroup::CgroupRecord, process::TaskRecord, record, tcp::TcpRecord, udp::UdpRecord,
+};
 
-use crate::model::TcpSocket;
+use crate::model::{TcpSocket, UdpSocket};
 
 /// An event from the ring.
 #[allow(clippy::large_enum_variant, reason = "events live one at a time, on the stack")]
@@ -20,6 +24,8 @@ pub enum Event {
     Cgroup(cgroup::CgroupEvent),
     /// In a process' life.
     Process(process::ProcessEvent),
+    /// In the life of a UDP socket, or of a process that uses some.
+    Udp(UdpSocket),
 }
 
 /// Decodes one record of the ring.
@@ -38,6 +44,9 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
     }
     if TaskRecord::has_kind(kind) {
         return process::decode(bytes).map(Event::Process);
+    }
+    if UdpRecord::has_kind(kind) {
+        return udp::decode(bytes).map(Event::Udp);
     }
     Err(DecodeError::Kind)
 }

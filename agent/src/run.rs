@@ -1,5 +1,6 @@
 //! From settings to a running agent, and back.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -15,7 +16,7 @@ use crate::node::{NodeIdentity, NodeReader};
 use crate::observer::{self, Parts};
 use crate::registry::Labels;
 use crate::resources::{CgroupMounts, Controller};
-use crate::state::{Caps, Connections, Limits};
+use crate::state::{ADDRESSES_MAX, Caps, Connections, Datagrams, Limits, Names};
 use crate::translate::{Status, Translator};
 
 /// Runs the agent until `stop` is cancelled, then ends it in order: programs see no more events, the ring is taken
@@ -41,6 +42,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         kernel,
         translator,
         connections: Connections::new(limits(&config)),
+        datagrams: Datagrams::default(),
+        names: Names::new(ADDRESSES_MAX),
         workloads: Workloads::new(workload_settings(&config)),
         inspector,
         node: NodeReader::new(&config.proc_root),
@@ -89,6 +92,7 @@ pub fn kernel_options(config: &Config) -> Options {
     Options {
         btf: config.btf.clone(),
         cgroup_v1: mounts.v1(Controller::Memory).is_some(),
+        cgroup_v2: mounts.v2().map(Path::to_owned),
         disabled: FeatureId::ALL.iter().copied().filter(off).collect(),
     }
 }

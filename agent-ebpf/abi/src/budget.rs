@@ -7,8 +7,10 @@ use core::mem::size_of;
 
 use crate::{
     codes::Loss,
+    dns::AnswerRecord,
     process::{Exited, ExitedKey},
     tcp::Conn,
+    udp,
 };
 
 /// What all maps together may take on an idle node, bytes.
@@ -25,6 +27,13 @@ pub const CONNS_TRACEPOINT_MAX: u32 = 1 << 14;
 
 /// Owners of threads that ended between two passes without having been listed. Entries are allocated when used.
 pub const EXITED_MAX: usize = 4096;
+
+/// Processes that used UDP since the agent last looked, and those that still might. Entries are allocated when used.
+pub const UDP_OWNERS_MAX: usize = 1 << 14;
+
+/// Bytes of the ring of DNS answers: some 1,500 of 170 bytes, drained every 100 ms. It is one of its own so that a flood
+/// of answers costs no other event.
+pub const ANSWERS_BYTES: usize = 1 << 18;
 
 /// Slots for losses.
 pub const LOSSES_MAX: usize = Loss::ALL.len();
@@ -80,6 +89,21 @@ pub const MAPS: &[MapCost] = &[
     exited("EXITED_A"),
     exited("EXITED_B"),
     MapCost { name: "PASS", shape: Shape::Array, key: 4, value: 8, max_entries: 1 },
+    MapCost {
+        name: "UDP_BY_OWNER",
+        shape: Shape::HashOnDemand,
+        key: size_of::<udp::OwnerKey>(),
+        value: size_of::<udp::Totals>(),
+        max_entries: UDP_OWNERS_MAX,
+    },
+    MapCost { name: "ANSWERS", shape: Shape::Ring, key: 0, value: 0, max_entries: ANSWERS_BYTES },
+    MapCost {
+        name: "ANSWER",
+        shape: Shape::PerCpuArray,
+        key: 4,
+        value: size_of::<AnswerRecord>(),
+        max_entries: 1,
+    },
     MapCost { name: "LOSSES", shape: Shape::PerCpuArray, key: 4, value: 8, max_entries: LOSSES_MAX },
 ];
 
@@ -135,6 +159,8 @@ mod tests {
 
     #[test]
     fn a_ring_is_a_power_of_two_of_whole_pages() {
-        assert!(EVENTS_BYTES.is_power_of_two() && EVENTS_BYTES.is_multiple_of(4096));
+        for bytes in [EVENTS_BYTES, ANSWERS_BYTES] {
+            assert!(bytes.is_power_of_two() && bytes.is_multiple_of(4096));
+        }
     }
 }

@@ -35,4 +35,12 @@ losses! {
     OomRingFull = ("oom_victim", "ring_full"),
     /// The event ring had no room for a cgroup event.
     CgroupRingFull = ("cgroup_dir", "ring_full"),
+    /// `UDP_BY_OWNER` had no room for a process: its datagrams are not counted.
+    UdpMapFull = ("udp_traffic", "map_full"),
+    /// The event ring had no room to tell of a process that uses UDP: it is known from the next reading on.
+    UdpRingFull = ("udp_traffic", "ring_full"),
+    /// The event ring had no room for the end of a UDP socket: its last drops are not counted.
+    UdpReleaseRingFull = ("udp_release", "ring_full"),
+    /// The ring of DNS answers had no room.
+    DnsRingFull = ("dns_ingress", "ring_full"),
 }

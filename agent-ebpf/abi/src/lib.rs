@@ -17,9 +17,11 @@ extern crate std;
 pub mod budget;
 pub mod cgroup;
 pub mod codes;
+pub mod dns;
 pub mod offsets;
 pub mod process;
 pub mod record;
 pub mod tcp;
+pub mod udp;
 
 pub use record::{DecodeError, Header, Record};

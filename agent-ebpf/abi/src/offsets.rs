@@ -30,6 +30,8 @@ pub enum Want {
     Enumerator,
     /// Size of the structure in bytes, or [`ABSENT`]; the path is empty.
     Size,
+    /// Number of parameters of the function that stands in the container's place, or [`ABSENT`].
+    Parameters,
 }
 
 /// Calls a macro with the whole table.
@@ -49,12 +51,20 @@ macro_rules! for_each_offset {
             SOCK_ERR = "sock" "sk_err" Required,
             SOCK_FLAGS = "sock" "__sk_common.skc_flags" Required,
             SOCK_PROTOCOL = "sock" "sk_protocol" Required,
+            SOCK_TYPE = "sock" "sk_type" Optional,
             SOCK_CGROUP = "sock" "sk_cgrp_data.cgroup" Optional,
             SOCK_SHUTDOWN = "sock" "sk_shutdown" Optional,
             SOCK_BACKLOG = "sock" "sk_ack_backlog" Optional,
             SOCK_BACKLOG_MAX = "sock" "sk_max_ack_backlog" Optional,
             SOCK_DROPS = "sock" "sk_drops.counter" Optional,
             SOCK_DEAD_BIT = "sock_flags" "SOCK_DEAD" Enumerator,
+            SOCK_SOCKET = "sock" "sk_socket" Optional,
+            SOCKET_INODE = "socket_alloc" "vfs_inode" Required,
+            INODE_NUMBER = "inode" "i_ino" Optional,
+            SOCK_DROP_COUNTERS = "sock" "sk_drop_counters" Optional,
+            DROPS_FIRST = "numa_drop_counters" "drops0" Optional,
+            DROPS_SECOND = "numa_drop_counters" "drops1" Optional,
+            UDP_RECVMSG_PARAMETERS = "udp_recvmsg" "" Parameters,
             SOCK_DONE_BIT = "sock_flags" "SOCK_DONE" Enumerator,
             NET_INUM = "net" "ns.inum" Required,
             TCP_BYTES_SENT = "tcp_sock" "bytes_sent" Required,

@@ -6,22 +6,17 @@ use sonde_abi::{Header, codes::Loss, tcp::*};
 
 use super::lifecycle::{fill_conn, new_conn};
 use crate::{
+    files::{TaskFileContext, shares_files_with_leader, socket_of},
     loss,
     maps::CONN_BY_SOCK,
-    mem::{Probed, Read, pointer},
+    mem::{Probed, Read},
     offsets::*,
     owner::Owner,
     seq, sock,
 };
 
-/// `struct bpf_iter__task_file` of kernel/bpf/task_iter.c: eight bytes a member.
-#[repr(C)]
-struct TaskFileContext {
-    meta: *const u8,
-    task: *const u8,
-    fd: u64,
-    file: *const u8,
-}
+/// include/linux/net.h.
+const SOCK_STREAM: u16 = 1;
 
 /// One open file of one task.
 #[unsafe(no_mangle)]
@@ -34,50 +29,13 @@ pub extern "C" fn tcp_iter(ctx: *mut c_void) -> i32 {
         if task.is_null() || file.is_null() {
             return 0;
         }
-        if let Some(sk) = tcp_sock_of(file)
+        if let Some(sk) = socket_of(file, SOCK_STREAM, sock::IPPROTO_TCP)
             && !shares_files_with_leader(task)
         {
             row(meta, task, sk);
         }
     }
     0
-}
-
-/// The TCP socket behind a file. Walks `file → inode` and `file → socket → sock` by hand: `bpf_sock_from_file` came
-/// with 5.11, this is right from 5.8 on.
-#[inline(always)]
-unsafe fn tcp_sock_of(file: *const u8) -> Option<*const u8> {
-    const S_IFMT: u16 = 0o170000;
-    const S_IFSOCK: u16 = 0o140000;
-    const SOCK_STREAM: u16 = 1;
-    // SAFETY: `file` is a `struct file`; the private data of a file whose inode is a socket is a `struct socket`
-    // (`sock_alloc_file` in net/socket.c).
-    unsafe {
-        let mode: u16 = Probed::field(pointer(file, &FILE_INODE), &INODE_MODE);
-        if mode & S_IFMT != S_IFSOCK {
-            return None;
-        }
-        let socket = pointer(file, &FILE_PRIVATE);
-        let sk = pointer(socket, &SOCKET_SK);
-        if sk.is_null() || Probed::field::<u16>(socket, &SOCKET_TYPE) != SOCK_STREAM {
-            return None;
-        }
-        let family: u16 = Probed::field(sk, &SOCK_FAMILY);
-        let protocol: u16 = Probed::field(sk, &SOCK_PROTOCOL);
-        let is_tcp = (family == AF_INET || family == AF_INET6) && protocol == sock::IPPROTO_TCP;
-        is_tcp.then_some(sk)
-    }
-}
-
-/// Old kernels show the files of every thread, though all threads of a process usually share one table.
-#[inline(always)]
-unsafe fn shares_files_with_leader(task: *const u8) -> bool {
-    // SAFETY: `task` is a `struct task_struct`.
-    unsafe {
-        let leader = pointer(task, &TASK_LEADER);
-        let is_leader = Probed::field::<u32>(task, &TASK_PID) == Probed::field::<u32>(task, &TASK_TGID);
-        !is_leader && pointer(task, &TASK_FILES) as u64 == pointer(leader, &TASK_FILES) as u64
-    }
 }
 
 #[inline(always)]

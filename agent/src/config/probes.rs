@@ -11,11 +11,16 @@ pub enum Probe {
     Cgroup,
     /// Where connections lead behind address translation.
     Net,
+    /// UDP traffic.
+    Udp,
+    /// DNS answers.
+    Dns,
 }
 
 impl Probe {
     /// All probes.
-    pub const ALL: &'static [Self] = &[Self::Tcp, Self::Process, Self::Cgroup, Self::Net];
+    pub const ALL: &'static [Self] =
+        &[Self::Tcp, Self::Process, Self::Cgroup, Self::Net, Self::Udp, Self::Dns];
 
     /// Name in settings and metrics.
     pub fn name(self) -> &'static str {
@@ -24,6 +29,8 @@ impl Probe {
             Self::Process => "process",
             Self::Cgroup => "cgroup",
             Self::Net => "net",
+            Self::Udp => "udp",
+            Self::Dns => "dns",
         }
     }
 

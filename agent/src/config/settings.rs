@@ -109,8 +109,12 @@ pub static SETTINGS: &[Setting] = &[
     Setting::one("ephemeral-port-range", "RANGE", "none", "none, or LOW-HIGH with ports from 1 to 65535")
         .coroot("ephemeral-port-range")
         .help("Fold destinations with a port in this range into one"),
-    Setting::many("probe", "NAME=SWITCH", "NAME of tcp, process, cgroup, net; SWITCH of on, off, auto")
-        .help("Turn a probe on, off, or leave it to what the kernel can do"),
+    Setting::many(
+        "probe",
+        "NAME=SWITCH",
+        "NAME of tcp, process, cgroup, net, udp, dns; SWITCH of on, off, auto",
+    )
+    .help("Turn a probe on, off, or leave it to what the kernel can do"),
     Setting::many("runtime-socket", "KIND=PATH", "KIND of docker, podman, containerd, cri; an absolute PATH")
         .help("Ask this container runtime too, before those at the usual places; of podman also its containers.json"),
     Setting::one("proc-root", "DIRECTORY", "/proc", "a procfs of the initial PID namespace")

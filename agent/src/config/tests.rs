@@ -215,7 +215,7 @@ fn what_is_out_of_range_is_refused() {
 #[test]
 fn all_problems_are_reported_together() {
     let file = "lisen = '1'\nqueue_max_age = 5\ncontainer_allow = ['(']\nlog_level = true\n\
-                [[remote_write]]\nurl = 'http://a/w'\nuser = 'x'\n[probe]\nudp = 'on'";
+                [[remote_write]]\nurl = 'http://a/w'\nuser = 'x'\n[probe]\nufo = 'on'";
     let problems = given(&["--listen", "nowhere", "--scrape-interval", "0s", "--api-key", "hunter2"])
         .env("SONDE_EPHEMERAL_PORT_RANGE", "9-1")
         .env("SONDE_LISTEN_TLS_KEY", "/nonexistent/key")
@@ -233,7 +233,7 @@ fn all_problems_are_reported_together() {
         "--scrape-interval: `0s` is out of range (allowed: 1s to 1h)",
         "container_allow[0]: `(`: unclosed group (allowed: a regular expression)",
         "SONDE_EPHEMERAL_PORT_RANGE: `9-1` is not a range of ports (allowed: none, or LOW-HIGH",
-        "probe.udp: no probe `udp` (allowed: NAME of tcp, process, cgroup, net; SWITCH of on, off, auto)",
+        "probe.ufo: no probe `ufo` (allowed: NAME of tcp, process, cgroup, net, udp, dns; SWITCH of on, off, auto)",
     ];
     for start in starts {
         assert!(problems.iter().any(|problem| problem.starts_with(start)), "no {start:?} in {problems:#?}");

@@ -3,11 +3,13 @@
 //! Kernel versions are never compared and no probing helper is asked: distributions backport, and some kernels refuse
 //! what others of the same version take. Trying is the only test that cannot be wrong.
 
+mod cgroup;
+
 use std::io;
 
 use aya::{
     Ebpf,
-    programs::{BtfTracePoint, Iter, ProgramError, TracePoint},
+    programs::{BtfTracePoint, FExit, Iter, Program, ProgramError, TracePoint},
 };
 
 use super::{
@@ -38,7 +40,7 @@ fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId)
     let mut refused = Vec::new();
     let mut broken = false;
     for choice in id.chain() {
-        match missing(context, id, choice).and_then(|()| take(ebpf, context, choice)) {
+        match missing(context, id, choice).and_then(|()| take(ebpf, context, options, choice)) {
             Ok(()) => return Verdict::Ok { choice: choice.to_string(), refused },
             Err(Refusal::Unsupported(reason)) => refused.push(format!("{choice}: {reason}")),
             Err(Refusal::Broken(reason)) => {
@@ -53,18 +55,32 @@ fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId)
 
 /// A program that reads structures by BTF needs the members it was written for.
 fn missing(context: &Context, id: FeatureId, choice: &Choice) -> Result<(), Refusal> {
-    if matches!(choice, Choice::Tracepoint(..)) {
-        return Ok(());
+    match choice {
+        Choice::Tracepoint(..) | Choice::CgroupRoot { reads_structures: false, .. } => return Ok(()),
+        Choice::CgroupRoot { .. } => {
+            context.btf.as_ref().map(drop).map_err(|reason| Refusal::Unsupported(reason.clone()))?
+        }
+        _ => {}
     }
     let reads = |error: &&BtfError| error.container().is_some_and(|name| id.structures().contains(&name));
     let missing: Vec<String> = context.missing.iter().filter(reads).map(ToString::to_string).collect();
     if missing.is_empty() { Ok(()) } else { Err(Refusal::Unsupported(missing.join(" and "))) }
 }
 
-fn take(ebpf: &mut Ebpf, context: &Context, choice: &Choice) -> Result<(), Refusal> {
+fn take(ebpf: &mut Ebpf, context: &Context, options: &Options, choice: &Choice) -> Result<(), Refusal> {
     match choice {
+        Choice::FunctionExits(functions) => {
+            let taken = functions.iter().try_for_each(|name| function_exit(ebpf, context, name));
+            taken.inspect_err(|_| functions.iter().for_each(|name| unload(ebpf, name)))
+        }
+        Choice::CgroupRoot { programs, .. } => {
+            let taken = cgroup::attach(ebpf, options, programs);
+            taken.inspect_err(|_| programs.iter().for_each(|name| unload(ebpf, name)))
+        }
         Choice::BtfTracepoints(programs) => {
-            programs.iter().try_for_each(|(program, hook)| btf_tracepoint(ebpf, context, program, hook))
+            let taken =
+                programs.iter().try_for_each(|(program, hook)| btf_tracepoint(ebpf, context, program, hook));
+            taken.inspect_err(|_| programs.iter().for_each(|(program, _)| unload(ebpf, program)))
         }
         Choice::Tracepoint(program, category, name) => {
             if context.btf.is_ok() {
@@ -90,6 +106,25 @@ fn btf_tracepoint(ebpf: &mut Ebpf, context: &Context, program: &str, hook: &str)
     program.attach().map_err(|error| refusal(&error)).map(drop)
 }
 
+fn function_exit(ebpf: &mut Ebpf, context: &Context, name: &str) -> Result<(), Refusal> {
+    let btf = context.btf.as_ref().map_err(|reason| Refusal::Unsupported(reason.clone()))?;
+    let program = find::<FExit>(ebpf, name)?;
+    program.load(name, btf).map_err(|error| refusal(&error))?;
+    program.attach().map_err(|error| refusal(&error)).map(drop)
+}
+
+/// Detaches a program of a choice that could be taken in part only: the next choice would count everything twice. One
+/// that was not loaded says so, which is what is wanted.
+fn unload(ebpf: &mut Ebpf, name: &str) {
+    let _ = match ebpf.program_mut(name) {
+        Some(Program::FExit(program)) => program.unload(),
+        Some(Program::BtfTracePoint(program)) => program.unload(),
+        Some(Program::CgroupSkb(program)) => program.unload(),
+        Some(Program::CgroupSock(program)) => program.unload(),
+        _ => Ok(()),
+    };
+}
+
 /// An iterator is attached anew for each walk; one attempt now shows whether that works.
 fn iterator(ebpf: &mut Ebpf, context: &Context, program: &str, target: &str) -> Result<(), Refusal> {
     let btf = context.btf.as_ref().map_err(|reason| Refusal::Unsupported(reason.clone()))?;
@@ -110,6 +145,11 @@ where
 
 /// Sorts an error: what the kernel lacks, or what is in the way.
 fn refusal(error: &ProgramError) -> Refusal {
+    refusal_for(error, capabilities::missing_for_tracing)
+}
+
+/// The same for programs that need `missing` capabilities.
+fn refusal_for(error: &ProgramError, missing: fn() -> Vec<&'static str>) -> Refusal {
     let (call, io_error, log) = match error {
         ProgramError::LoadError { io_error, verifier_log } => ("load", io_error, verifier_log.to_string()),
         ProgramError::SyscallError(error) => (error.call, &error.io_error, String::new()),
@@ -120,7 +160,7 @@ fn refusal(error: &ProgramError) -> Refusal {
         other => return Refusal::Broken(explain(other)),
     };
     if io_error.kind() == io::ErrorKind::PermissionDenied && log.trim().is_empty() {
-        let missing = capabilities::missing_for_tracing();
+        let missing = missing();
         let why = match missing.is_empty() {
             true => {
                 "the kernel does not allow this kind of program (lockdown or a security module)".to_owned()

@@ -177,6 +177,14 @@ impl<'a> Btf<'a> {
         Err(absent())
     }
 
+    /// Number of parameters of a function.
+    pub fn parameters(&self, name: &str) -> Result<u32, BtfError> {
+        let absent = || BtfError::Absent { container: name.to_owned(), path: String::new() };
+        let function = self.ty(self.find(kind::FUNC, name)?.ok_or_else(absent)?)?;
+        let prototype = self.ty(function.size_or_type)?;
+        if prototype.kind == kind::FUNC_PROTO { Ok(prototype.vlen as u32) } else { Err(absent()) }
+    }
+
     /// Id of the first type of a kind and name.
     fn find(&self, kind: u32, name: &str) -> Result<Option<u32>, BtfError> {
         for (index, at) in self.types.iter().enumerate() {

@@ -19,7 +19,11 @@ const SYS_ADMIN: u32 = 21;
 pub const NEEDED: [Capability; 6] = [
     Capability { name: "CAP_BPF", bit: 39, why: "create maps and load programs" },
     Capability { name: "CAP_PERFMON", bit: 38, why: "attach to tracepoints and read kernel structures" },
-    Capability { name: "CAP_NET_ADMIN", bit: 12, why: "ask connection tracking where connections lead" },
+    Capability {
+        name: "CAP_NET_ADMIN",
+        bit: 12,
+        why: "ask connection tracking where connections lead; see DNS answers and ends of UDP sockets",
+    },
     Capability {
         name: "CAP_SYS_PTRACE",
         bit: 19,
@@ -53,6 +57,14 @@ pub fn missing_for_tracing() -> Vec<&'static str> {
     if effective & (1 << SYS_ADMIN) != 0 {
         return Vec::new();
     }
-    let tracing = ["CAP_BPF", "CAP_PERFMON"];
-    missing().into_iter().map(|capability| capability.name).filter(|name| tracing.contains(name)).collect()
+    missing_of(&["CAP_BPF", "CAP_PERFMON"])
+}
+
+/// Names of what a program at a cgroup needs and the process lacks. The networking part is asked for by itself.
+pub fn missing_for_cgroups() -> Vec<&'static str> {
+    missing_for_tracing().into_iter().chain(missing_of(&["CAP_NET_ADMIN"])).collect()
+}
+
+fn missing_of(names: &[&str]) -> Vec<&'static str> {
+    missing().into_iter().map(|capability| capability.name).filter(|name| names.contains(name)).collect()
 }

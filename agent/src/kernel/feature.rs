@@ -21,6 +21,14 @@ pub enum FeatureId {
     ProcessOom,
     /// Cgroups as they come and go.
     CgroupDirectories,
+    /// What each process sends and receives over UDP.
+    UdpTraffic,
+    /// What open UDP sockets dropped.
+    UdpSockets,
+    /// What closed UDP sockets dropped.
+    UdpReleases,
+    /// DNS answers as they arrive.
+    DnsAnswers,
 }
 
 /// A way to have a feature: a program of the object at a hook.
@@ -32,6 +40,17 @@ pub enum Choice {
     Tracepoint(&'static str, &'static str, &'static str),
     /// An iterator: program and target.
     Iterator(&'static str, &'static str),
+    /// `fexit`: programs named as the functions at whose end they run.
+    FunctionExits(&'static [&'static str]),
+    /// Programs at the root of the unified cgroup hierarchy.
+    CgroupRoot {
+        /// The programs.
+        programs: &'static [&'static str],
+        /// The hook as people know it.
+        hook: &'static str,
+        /// Whether they read kernel structures, beside what their context tells.
+        reads_structures: bool,
+    },
 }
 
 impl FeatureId {
@@ -43,6 +62,10 @@ impl FeatureId {
         Self::ProcessExits,
         Self::ProcessOom,
         Self::CgroupDirectories,
+        Self::UdpTraffic,
+        Self::UdpSockets,
+        Self::UdpReleases,
+        Self::DnsAnswers,
     ];
 
     /// The probe that configuration names, and the feature's own name within it.
@@ -54,6 +77,10 @@ impl FeatureId {
             Self::ProcessExits => ("process", "exits"),
             Self::ProcessOom => ("process", "oom"),
             Self::CgroupDirectories => ("cgroup", "directories"),
+            Self::UdpTraffic => ("udp", "traffic"),
+            Self::UdpSockets => ("udp", "sockets"),
+            Self::UdpReleases => ("udp", "releases"),
+            Self::DnsAnswers => ("dns", "answers"),
         }
     }
 
@@ -75,6 +102,29 @@ impl FeatureId {
                 ("cgroup_mkdir", "cgroup_mkdir"),
                 ("cgroup_rmdir", "cgroup_rmdir"),
             ])],
+            Self::UdpTraffic => &[
+                Choice::FunctionExits(&["udp_sendmsg", "udpv6_sendmsg", "udp_recvmsg", "udpv6_recvmsg"]),
+                Choice::BtfTracepoints(&[
+                    ("udp_send_length", "sock_send_length"),
+                    ("udp_recv_length", "sock_recv_length"),
+                ]),
+                Choice::CgroupRoot {
+                    programs: &["udp_egress", "udp_ingress"],
+                    hook: "cgroup_skb",
+                    reads_structures: false,
+                },
+            ],
+            Self::UdpSockets => &[Choice::Iterator("udp_iter", "task_file")],
+            Self::UdpReleases => &[Choice::CgroupRoot {
+                programs: &["udp_release"],
+                hook: "cgroup/sock_release",
+                reads_structures: true,
+            }],
+            Self::DnsAnswers => &[Choice::CgroupRoot {
+                programs: &["dns_ingress"],
+                hook: "cgroup_skb/ingress",
+                reads_structures: false,
+            }],
         }
     }
 
@@ -109,6 +159,31 @@ impl FeatureId {
                 &["task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"]
             }
             Self::CgroupDirectories => &["cgroup", "cgroup_root", "kernfs_node"],
+            Self::UdpTraffic => {
+                &["sock", "task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"]
+            }
+            Self::UdpReleases => &[
+                "sock",
+                "socket_alloc",
+                "inode",
+                "task_struct",
+                "css_set",
+                "cgroup_subsys_state",
+                "cgroup",
+                "kernfs_node",
+            ],
+            Self::UdpSockets => &[
+                "file",
+                "inode",
+                "socket",
+                "sock",
+                "task_struct",
+                "css_set",
+                "cgroup_subsys_state",
+                "cgroup",
+                "kernfs_node",
+            ],
+            Self::DnsAnswers => &[],
         }
     }
 
@@ -121,6 +196,10 @@ impl FeatureId {
             Self::ProcessExits => "what threads waited between the last pass and their end is not counted",
             Self::ProcessOom => "OOM kills are taken from cgroup files, where there are any",
             Self::CgroupDirectories => "containers that live shorter than a rescan may stay unnamed",
+            Self::UdpTraffic => "UDP traffic is not counted",
+            Self::UdpSockets => "datagrams that open sockets drop are not counted",
+            Self::UdpReleases => "datagrams that a socket drops just before its end are not counted",
+            Self::DnsAnswers => "addresses have no names",
         }
     }
 }
@@ -141,6 +220,8 @@ impl fmt::Display for Choice {
             }
             Self::Tracepoint(_, category, name) => write!(f, "tracepoint/{category}/{name}"),
             Self::Iterator(_, target) => write!(f, "iter/{target}"),
+            Self::FunctionExits(functions) => write!(f, "fexit/{}", functions.join("+")),
+            Self::CgroupRoot { hook, .. } => f.write_str(hook),
         }
     }
 }
@@ -150,7 +231,8 @@ pub fn hooks() -> Vec<Hook> {
     let hooks = |choice: &Choice| match choice {
         Choice::BtfTracepoints(programs) => programs.iter().map(|(_, hook)| Hook::Tracepoint(hook)).collect(),
         Choice::Iterator(_, target) => vec![Hook::Iterator(target)],
-        Choice::Tracepoint(..) => Vec::new(),
+        Choice::FunctionExits(functions) => functions.iter().map(|name| Hook::Function(name)).collect(),
+        Choice::Tracepoint(..) | Choice::CgroupRoot { .. } => Vec::new(),
     };
     FeatureId::ALL.iter().flat_map(|id| id.chain()).flat_map(hooks).collect()
 }

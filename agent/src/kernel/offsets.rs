@@ -21,6 +21,7 @@ pub fn resolve(btf: &Btf<'_>) -> Offsets {
     let mut offsets = Offsets { values: Vec::with_capacity(ALL.len()), missing: Vec::new() };
     for entry in ALL {
         let found = match entry.want {
+            Want::Parameters => btf.parameters(entry.container),
             Want::Enumerator => btf.enumerator(entry.container, entry.path),
             Want::Size => btf.size(entry.container),
             Want::Required | Want::Optional => btf.offset(entry.container, entry.path),

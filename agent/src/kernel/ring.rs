@@ -13,30 +13,35 @@ const RECORD_HEADER: usize = 8;
 /// The reader's end of the ring.
 pub struct Ring {
     ring: RingBuf<MapData>,
-    /// Most bytes taken in one drain since the last question.
+    /// Bytes taken since the ring was last found empty.
+    run: usize,
+    /// Most of those since the last question.
     fill: usize,
 }
 
 impl Ring {
     /// Maps the ring into memory.
     pub fn new(map: Map) -> Result<Self, MapError> {
-        Ok(Self { ring: RingBuf::try_from(map)?, fill: 0 })
+        Ok(Self { ring: RingBuf::try_from(map)?, run: 0, fill: 0 })
     }
 
     /// Hands events to `handle` until the ring is empty or the budget used up.
     pub fn drain(&mut self, budget: usize, mut handle: impl FnMut(&[u8])) -> usize {
-        let (mut events, mut bytes) = (0, 0);
+        let mut events = 0;
         while events < budget {
             let Some(item) = self.ring.next() else { break };
-            bytes += RECORD_HEADER + item.len().next_multiple_of(8);
+            self.run += RECORD_HEADER + item.len().next_multiple_of(8);
             events += 1;
             handle(&item);
         }
-        self.fill = self.fill.max(bytes);
+        self.fill = self.fill.max(self.run);
+        if events < budget {
+            self.run = 0;
+        }
         events
     }
 
-    /// Most bytes taken in one drain since the last call, and the ring's size.
+    /// Most bytes taken until the ring was empty since the last call, and the ring's size.
     pub fn take_fill(&mut self) -> (usize, usize) {
         (std::mem::take(&mut self.fill), EVENTS_BYTES)
     }

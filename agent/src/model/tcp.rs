@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{BootNanos, End, Failure, NetnsId, Origin};
+use super::{BootNanos, End, Failure, NameId, NetnsId, Origin};
 
 /// Identity of a socket: its address in the kernel, and when it was first seen there, since addresses are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -136,6 +136,8 @@ pub struct TcpSocket {
     pub asked: Option<SocketAddr>,
     /// The address at the other end after the network's address translation, where that differs from `remote`.
     pub actual: Option<SocketAddr>,
+    /// The name that stands for the destination in place of its address, if one does.
+    pub name: Option<NameId>,
     /// Network namespace; 0 when unknown.
     pub netns: NetnsId,
     /// Whose socket it is, when known.

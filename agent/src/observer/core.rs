@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    clock, latency::LatencyLabels, measured, namespaces::Namespaces, processes, series::SeriesLabels,
-    suspects::Suspects, traffic,
+    clock, datagrams, latency::LatencyLabels, measured, names, namespaces::Namespaces, processes,
+    series::SeriesLabels, suspects::Suspects, traffic,
 };
 use crate::edges::EdgeStats;
 use crate::enrich::runtimes::Inspector;
@@ -17,7 +17,7 @@ use crate::model::{BootNanos, TcpSocket, UnixMillis};
 use crate::node::{self, NodeIdentity, NodeReader};
 use crate::probes::{self, Event, cgroup::CgroupEvent};
 use crate::registry::{Labels, Rejections, Snapshot, SnapshotBuilder};
-use crate::state::{Connections, Measurements};
+use crate::state::{Connections, Datagrams, Measurements, Names};
 use crate::telemetry::{QueueFill, Telemetry};
 use crate::translate::Translator;
 
@@ -39,6 +39,10 @@ pub struct Parts {
     pub translator: Translator,
     /// Connections and flows.
     pub connections: Connections,
+    /// What is sent over UDP.
+    pub datagrams: Datagrams,
+    /// Names of addresses.
+    pub names: Names,
     /// Containers, services, executables.
     pub workloads: Workloads,
     /// The task that asks Docker.
@@ -110,6 +114,9 @@ impl Core {
     /// The regular visit: events, answers of runtimes, questions to them.
     pub fn tick(&mut self) {
         self.drain();
+        if datagrams::is_pressing(&self.parts.datagrams) {
+            self.pass_datagrams();
+        }
         self.talk_to_runtimes();
         self.parts.translator.tick(clock::boot());
         self.parts.board.beat();
@@ -134,18 +141,25 @@ impl Core {
     fn handle(&mut self, mut events: Vec<Event>) {
         let now = clock::boot();
         let Self { parts, telemetry, measurements, .. } = self;
-        let Parts { connections, workloads, translator, .. } = parts;
+        let Parts { kernel, connections, datagrams: table, names: known, workloads, translator, .. } = parts;
         let sockets = events.iter_mut().filter_map(|event| match event {
             Event::Tcp(socket) => Some(socket),
             _ => None,
         });
         let process = |socket: &TcpSocket| workloads.process_of(socket.origin.as_ref()?);
         translator.translate(sockets, process, now);
+        // After the events were taken and before they are looked at: whoever connected had its answer by then.
+        names::drain(kernel, known, telemetry);
         for event in events {
             match event {
-                Event::Tcp(socket) => {
+                Event::Tcp(mut socket) => {
                     telemetry.count_event(socket.kind.as_str());
+                    names::name(known, &mut socket);
                     handle_socket(connections, workloads, socket, now);
+                }
+                Event::Udp(socket) => {
+                    telemetry.count_event(datagrams::event_name(socket.kind));
+                    datagrams::handle(table, workloads, &socket, now);
                 }
                 Event::Cgroup(event) => {
                     telemetry.count_event(if event.created { "cgroup_created" } else { "cgroup_removed" });
@@ -183,6 +197,8 @@ impl Core {
         let retired = parts.workloads.retired(now);
         parts.connections.collect_garbage(before(now, parts.forget_after), &retired);
         self.measurements.forget(&retired);
+        parts.datagrams.drop_workloads(&retired);
+        names::forget(&mut parts.names, &parts.connections, now);
         series.retain(&parts.connections);
         let tracked = parts.kernel.tracked_sockets();
         telemetry.tracked_connections(tracked.len());
@@ -201,20 +217,29 @@ impl Core {
         self.pass_tasks();
         self.drain();
         self.pass_sockets();
+        self.pass_datagrams();
         self.drain();
+    }
+
+    fn pass_datagrams(&mut self) {
+        let Self { parts, telemetry, .. } = self;
+        let Parts { kernel, datagrams: table, workloads, proc_root, .. } = parts;
+        datagrams::pass(kernel, table, workloads, telemetry);
+        datagrams::read(kernel, table, workloads, telemetry, proc_root);
     }
 
     fn pass_sockets(&mut self) {
         let begin = clock::boot();
         let Self { parts, telemetry, .. } = self;
-        let Parts { kernel, connections, workloads, translator, .. } = parts;
+        let Parts { kernel, connections, names: known, workloads, translator, .. } = parts;
         if !kernel.has(FeatureId::TcpSockets) {
             return;
         }
         connections.begin_pass();
         let walked = kernel.sockets(|row| match probes::tcp::decode(row) {
-            Ok(socket) => {
+            Ok(mut socket) => {
                 translator.notice(&socket);
+                names::name(known, &mut socket);
                 handle_socket(connections, workloads, socket, begin);
             }
             Err(error) => telemetry.count_decode_error(error),
@@ -234,12 +259,13 @@ impl Core {
 
     fn talk_to_runtimes(&mut self) {
         let now = clock::boot();
-        let Parts { inspector, workloads, connections, .. } = &mut self.parts;
+        let Parts { inspector, workloads, connections, datagrams, .. } = &mut self.parts;
         workloads.set_unix_time(clock::unix());
         while let Some((container, answer)) = inspector.try_answer() {
             if let Some(merged) = workloads.handle_inspected(container, answer, now) {
                 connections.merge_workload(merged.from, merged.into);
                 self.measurements.merge(merged.from, merged.into);
+                datagrams.merge_workload(merged.from, merged.into);
             }
         }
         while let Some(container) = workloads.next_inspection() {
@@ -260,6 +286,7 @@ impl Core {
         parts.workloads.collect(&mut builder, &measured, now);
         let view = traffic::View {
             connections: &parts.connections,
+            names: &parts.names,
             workloads: &parts.workloads,
             listeners_per_workload: parts.listeners_per_workload,
             now,
@@ -269,6 +296,9 @@ impl Core {
         view.listeners(&mut self.namespaces, &mut builder);
         view.backlogs(&mut builder);
         self.latency.collect(parts.connections.round_trips(), &parts.workloads, &mut builder, now);
+        datagrams::emit(&parts.datagrams, &parts.workloads, now, &mut builder);
+        datagrams::emit_stats(&parts.datagrams, &mut builder);
+        names::emit(&parts.names, &parts.connections, &mut builder);
         parts.edges.collect(&mut builder);
         parts.translator.collect(&mut builder);
         self.telemetry.collect_kernel(&mut parts.kernel, &mut builder);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::Failure;
 use crate::registry::Labels;
-use crate::state::{Connections, Direction, FailureKey, FlowKey, Peer};
+use crate::state::{Connections, Direction, FailureKey, FlowKey, Names, Peer};
 
 /// Destination of everything beyond the caps. No address looks like it.
 pub const OVERFLOW: &str = "~overflow";
@@ -39,20 +39,21 @@ pub struct SeriesLabels {
 
 impl SeriesLabels {
     /// The labels of a flow.
-    pub fn of(&mut self, key: &FlowKey) -> &mut FlowLabels {
-        self.by_flow.entry(*key).or_insert_with(|| FlowLabels { full: labels(key), resets: None })
+    pub fn of(&mut self, key: &FlowKey, names: &Names) -> &mut FlowLabels {
+        let new = || FlowLabels { full: labels(key, names), resets: None };
+        self.by_flow.entry(*key).or_insert_with(new)
     }
 
     /// The labels of all failures of a destination.
-    pub fn destination(&mut self, key: &FailureKey) -> &Arc<Labels> {
-        let new = || Labels::new([("destination", text(key.destination))]);
+    pub fn destination(&mut self, key: &FailureKey, names: &Names) -> &Arc<Labels> {
+        let new = || Labels::new([("destination", peer(key.peer, names).0)]);
         self.destinations.entry(*key).or_insert_with(new)
     }
 
     /// The labels of a destination's failures for one reason.
-    pub fn failure(&mut self, key: &FailureKey, reason: Failure) -> &Arc<Labels> {
+    pub fn failure(&mut self, key: &FailureKey, names: &Names, reason: Failure) -> &Arc<Labels> {
         let new = || {
-            let destination = ("destination", text(key.destination));
+            let destination = ("destination", peer(key.peer, names).0);
             Labels::new([destination, ("reason", reason.as_str().to_owned())])
         };
         self.failures.entry((*key, reason)).or_insert_with(new)
@@ -76,13 +77,23 @@ pub fn text(address: Option<SocketAddr>) -> String {
     address.map_or_else(|| OVERFLOW.to_owned(), |address| address.to_string())
 }
 
-fn labels(key: &FlowKey) -> Arc<Labels> {
-    let (destination, actual) = match key.peer {
-        Peer::Address { destination, actual } => (destination.to_string(), actual.to_string()),
-        Peer::Overflow => (OVERFLOW.to_owned(), String::new()),
-    };
+fn labels(key: &FlowKey, names: &Names) -> Arc<Labels> {
+    let (destination, actual) = peer(key.peer, names);
     match key.direction {
         Direction::Outbound => Labels::new([("destination", destination), ("actual_destination", actual)]),
         Direction::Inbound => Labels::new([("listen_addr", destination)]),
+    }
+}
+
+/// `destination` and `actual_destination`.
+fn peer(peer: Peer, names: &Names) -> (String, String) {
+    match peer {
+        Peer::Address { destination, actual } => (destination.to_string(), actual.to_string()),
+        Peer::Name { name, port } => {
+            // A name that a flow has is never forgotten; a port alone would still be right.
+            let text = names.text(name).map_or("", |text| text);
+            (format!("{text}:{port}"), String::new())
+        }
+        Peer::Overflow => (OVERFLOW.to_owned(), String::new()),
     }
 }

@@ -11,12 +11,14 @@ use crate::model::{BootNanos, Counters, WorkloadIx};
 use crate::registry::catalog::tcp as catalog;
 use crate::registry::{Labels, Metric, SnapshotBuilder};
 use crate::state::table::Key as _;
-use crate::state::{BacklogKey, Connections, Direction, Flow};
+use crate::state::{BacklogKey, Connections, Direction, Flow, Names};
 
 /// What is shown, and to whom it belongs.
 pub struct View<'a> {
     /// Flows and listeners.
     pub connections: &'a Connections,
+    /// Names that stand for addresses.
+    pub names: &'a Names,
     /// Whose they are.
     pub workloads: &'a Workloads,
     /// Listening addresses shown per workload; more are folded into one.
@@ -33,7 +35,7 @@ impl View<'_> {
                 continue;
             }
             let owner = self.workloads.labels(key.workload);
-            let labels = series.of(key);
+            let labels = series.of(key, self.names);
             match key.direction {
                 Direction::Outbound => outbound(flow, owner, labels, builder),
                 Direction::Inbound => inbound(flow, owner, labels, builder),
@@ -49,9 +51,14 @@ impl View<'_> {
             }
             let owner = self.workloads.labels(key.workload);
             let total = counts.total() as f64;
-            builder.number(&catalog::FAILED_CONNECTS_TOTAL, owner, series.destination(key), total);
+            builder.number(
+                &catalog::FAILED_CONNECTS_TOTAL,
+                owner,
+                series.destination(key, self.names),
+                total,
+            );
             for (reason, count) in counts.iter() {
-                let own = series.failure(key, reason);
+                let own = series.failure(key, self.names, reason);
                 builder.number(&catalog::CONNECT_FAILURES_TOTAL, owner, own, count as f64);
             }
         }

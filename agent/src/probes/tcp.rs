@@ -33,6 +33,7 @@ fn socket(record: &TcpRecord) -> TcpSocket {
         remote: endpoint(record.family, record.remote_addr, record.remote_port),
         asked: asked(record),
         actual: None,
+        name: None,
         netns: NetnsId(record.netns),
         origin: origin(record),
         connect_ns: record.connect_ns,

@@ -6,8 +6,10 @@
 
 pub mod agent;
 pub mod container;
+pub mod dns;
 pub mod node;
 pub mod tcp;
+pub mod udp;
 
 use super::Metric;
 
@@ -23,7 +25,8 @@ pub struct Section {
 }
 
 /// The families in the order of the reference.
-pub const SECTIONS: &[&Section] = &[&node::SECTION, &container::SECTION, &tcp::SECTION, &agent::SECTION];
+pub const SECTIONS: &[&Section] =
+    &[&node::SECTION, &container::SECTION, &tcp::SECTION, &udp::SECTION, &dns::SECTION, &agent::SECTION];
 
 /// Every metric of the catalogue.
 pub fn all() -> impl Iterator<Item = &'static Metric> {

@@ -266,8 +266,8 @@ impl Connections {
             self.stats.unowned += 1;
             return;
         };
-        let destination = Some(socket.destination()).filter(|address| !self.is_ephemeral(address.port()));
-        let key = self.failures.admit(FailureKey { workload, destination });
+        let peer = self.folded(Peer::of_failed(socket));
+        let key = self.failures.admit(FailureKey { workload, peer });
         self.failures.at(key, socket.at).add(socket.failure);
     }
 
@@ -321,10 +321,7 @@ impl Connections {
         owner: Option<WorkloadIx>,
     ) -> Option<(WorkloadIx, Peer)> {
         match direction {
-            Direction::Outbound => {
-                let (destination, actual) = (socket.destination(), socket.actual_destination());
-                Some((owner?, Peer::Address { destination, actual }))
-            }
+            Direction::Outbound => Some((owner?, Peer::of(socket))),
             Direction::Inbound => {
                 let listener = self.listeners.find(netns, local).and_then(|listener| listener.workload);
                 Some((listener.or(owner)?, Peer::direct(local)))
@@ -426,10 +423,12 @@ impl Connections {
         }
     }
 
+    fn folded(&self, peer: Peer) -> Peer {
+        if peer.port().is_some_and(|port| self.is_ephemeral(port)) { Peer::Overflow } else { peer }
+    }
+
     fn flow_key(&mut self, workload: WorkloadIx, direction: Direction, peer: Peer) -> FlowKey {
-        let folded =
-            matches!(peer, Peer::Address { destination, .. } if self.is_ephemeral(destination.port()));
-        let peer = if folded { Peer::Overflow } else { peer };
+        let peer = self.folded(peer);
         self.flows.admit(FlowKey { workload, direction, peer })
     }
 

@@ -1,7 +1,6 @@
 //! Failed attempts to connect: by workload, destination and reason.
 
-use std::net::SocketAddr;
-
+use super::flows::Peer;
 use super::table::{Key, Row, Table};
 use crate::model::{Failure, WorkloadIx};
 
@@ -10,8 +9,8 @@ use crate::model::{Failure, WorkloadIx};
 pub struct FailureKey {
     /// Who tried.
     pub workload: WorkloadIx,
-    /// The address asked for; `None` for everything beyond the caps.
-    pub destination: Option<SocketAddr>,
+    /// The address or name asked for, as if nothing were behind it.
+    pub peer: Peer,
 }
 
 impl Key for FailureKey {
@@ -24,7 +23,7 @@ impl Key for FailureKey {
     }
 
     fn overflow(self) -> Self {
-        Self { destination: None, ..self }
+        Self { peer: Peer::Overflow, ..self }
     }
 }
 

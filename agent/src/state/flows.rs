@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::table::{Key, Row, Table};
-use crate::model::{Counters, End, WorkloadIx};
+use crate::model::{Counters, End, NameId, TcpSocket, WorkloadIx};
 use crate::registry::{Buckets, Histogram};
 
 /// Bounds of the handshake's duration, seconds. A SYN is sent again after 1 s, and again after 2 and 4 s more: the
@@ -32,6 +32,13 @@ pub enum Peer {
         /// Got.
         actual: SocketAddr,
     },
+    /// A name with many public addresses, whichever of them the workload got.
+    Name {
+        /// The name.
+        name: NameId,
+        /// The port.
+        port: u16,
+    },
     /// Everything beyond the caps, in one.
     Overflow,
 }
@@ -40,6 +47,32 @@ impl Peer {
     /// A peer without address translation.
     pub const fn direct(address: SocketAddr) -> Self {
         Self::Address { destination: address, actual: address }
+    }
+
+    /// What an outbound connection leads to.
+    pub fn of(socket: &TcpSocket) -> Self {
+        let (destination, actual) = (socket.destination(), socket.actual_destination());
+        match socket.name {
+            Some(name) => Self::Name { name, port: destination.port() },
+            None => Self::Address { destination, actual },
+        }
+    }
+
+    /// What a connection led to that never got to an actual address.
+    pub fn of_failed(socket: &TcpSocket) -> Self {
+        match socket.name {
+            Some(name) => Self::Name { name, port: socket.destination().port() },
+            None => Self::direct(socket.destination()),
+        }
+    }
+
+    /// The port; the overflow has none.
+    pub const fn port(self) -> Option<u16> {
+        match self {
+            Self::Address { destination, .. } => Some(destination.port()),
+            Self::Name { port, .. } => Some(port),
+            Self::Overflow => None,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ fn socket(kind: SocketKind, role: Role) -> TcpSocket {
         remote: address("10.0.0.2:80"),
         asked: None,
         actual: None,
+        name: None,
         netns: NetnsId(7),
         origin: None,
         connect_ns: 0,

@@ -16,6 +16,8 @@ pub enum Hook {
     Tracepoint(&'static str),
     /// An iterator's function `bpf_iter_<name>`.
     Iterator(&'static str),
+    /// A function by its own name.
+    Function(&'static str),
 }
 
 impl Hook {
@@ -23,6 +25,7 @@ impl Hook {
         match self {
             Self::Tracepoint(name) => (kind::TYPEDEF, format!("btf_trace_{name}")),
             Self::Iterator(name) => (kind::FUNC, format!("bpf_iter_{name}")),
+            Self::Function(name) => (kind::FUNC, name.to_owned()),
         }
     }
 }
@@ -41,6 +44,7 @@ pub fn sparse(btf: &Btf<'_>, hooks: &[Hook]) -> Result<Vec<u8>, BtfError> {
         }
     }
     found.sort_unstable();
+    found.dedup();
     // Several programs may share a hook.
     found.dedup();
     let last = found.last().map_or(0, |(id, ..)| *id);

@@ -129,6 +129,18 @@ super::catalog! {
     SERIES_REJECTED_TOTAL: Counter "sonde_agent_series_rejected_total" ["reason"]
         "Samples left out of a snapshot because they would have made it invalid",
         from "the registry";
+    UDP_UNOWNED_TOTAL: Counter "sonde_agent_udp_unowned_total" []
+        "UDP messages whose container could not be told; they are counted nowhere else",
+        from "the table of datagrams";
+    UDP_SOCKETS_REFUSED_TOTAL: Counter "sonde_agent_udp_sockets_refused_total" []
+        "Times that a UDP socket's drops were not looked at because too many sockets are open",
+        from "the table of datagrams";
+    NAMES: Gauge "sonde_agent_names" []
+        "Addresses whose name is known from DNS answers",
+        from "the table of names";
+    NAMES_DROPPED_TOTAL: Counter "sonde_agent_names_dropped_total" ["reason"]
+        "Addresses whose name was dropped by the cap on names: evicted by newer ones, or refused",
+        from "the table of names";
     SERIES_FOLDED_TOTAL: Counter "sonde_agent_series_folded_total" ["table", "cap"]
         "Things folded into the series `~overflow` of their container, by table (destinations, failures, listeners) and by cap (container, node)",
         from "the tables";

@@ -28,6 +28,7 @@ pub(super) fn socket(kind: SocketKind, sock: u64, at: u64) -> TcpSocket {
         remote: "10.0.0.2:80".parse().unwrap(),
         asked: None,
         actual: None,
+        name: None,
         netns: NetnsId(1),
         origin: None,
         connect_ns: 0,
@@ -333,8 +334,8 @@ fn a_flow_has_the_address_asked_for_and_the_one_behind_it() {
     let (destination, actual) = (asked.unwrap(), actual.unwrap());
     assert_eq!(flows, [(Peer::Address { destination, actual }, 1)]);
     let failures: Vec<_> =
-        tables.failures().iter().map(|(key, counts)| (key.destination, counts.total())).collect();
-    assert_eq!(failures, [(Some(destination), 1)]);
+        tables.failures().iter().map(|(key, counts)| (key.peer, counts.total())).collect();
+    assert_eq!(failures, [(Peer::direct(destination), 1)]);
 }
 
 #[test]

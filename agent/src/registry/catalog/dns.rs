@@ -1,0 +1,9 @@
+//! Names, as DNS answers tell them.
+
+super::catalog! {
+    title: "DNS", prefix: "ip_to_", scope: Node;
+
+    IP_TO_FQDN: Gauge "ip_to_fqdn" ["ip", "fqdn"]
+        "1 for the name that was last asked for of every address that is a destination of connections",
+        from "answers of port 53 on UDP and TCP, by cgroup_skb/ingress";
+}
