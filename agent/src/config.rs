@@ -40,6 +40,8 @@ pub struct Config {
     pub container_allow: Vec<Regex>,
     /// Workloads that match one of these are hidden.
     pub container_deny: Vec<Regex>,
+    /// Services of the system itself are hidden, though counted.
+    pub hide_system_services: bool,
     /// Younger workloads are hidden, though counted.
     pub min_container_age: Duration,
     /// Above this number of series a container's destinations and listeners are folded into one.

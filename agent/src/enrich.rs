@@ -12,6 +12,8 @@ pub(crate) mod naming;
 pub mod netns;
 pub mod process;
 pub mod runtimes;
+pub mod sources;
+pub mod systemd;
 mod workloads;
 
 pub use cgroup_tree::Hierarchy;

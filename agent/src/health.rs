@@ -53,7 +53,7 @@ impl Board {
         (kernel, translation): (&Kernel, &[translate::Status]),
         tables: &Connections,
         workloads: &enrich::Stats,
-        runtimes: &[runtimes::Status],
+        (runtimes, names): (&[runtimes::Status], Value),
         absent: &Absent,
         push: Value,
     ) {
@@ -76,6 +76,7 @@ impl Board {
                 "executables": workloads.executables,
                 "unnamed": workloads.inspections_pending,
             },
+            "names": names,
             "runtimes": runtimes.iter().map(runtime).collect::<Vec<_>>(),
             "absent": absent.json(),
             "push": push,

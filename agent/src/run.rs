@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Probe, Switch};
 use crate::edges::Edges;
+use crate::enrich::sources::NameSources;
+use crate::enrich::systemd::Asker;
 use crate::enrich::{Settings, Workloads, runtimes};
 use crate::health::Board;
 use crate::kernel::{FeatureId, FeatureStatus, Kernel, Options};
@@ -46,6 +48,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         names: Names::new(ADDRESSES_MAX),
         workloads: Workloads::new(workload_settings(&config)),
         inspector,
+        sources: NameSources { systemd: Asker::new(&config.proc_root, detach.clone()) },
         node: NodeReader::new(&config.proc_root),
         board: board.clone(),
         edges: edges.stats(),
@@ -154,6 +157,7 @@ fn workload_settings(config: &Config) -> Settings {
         allow: config.container_allow.clone(),
         deny: config.container_deny.clone(),
         min_age: config.min_container_age,
+        hide_system_services: config.hide_system_services,
         keep_gone: config.forget_after,
         ..Settings::new(&config.proc_root, &config.cgroup_root)
     }

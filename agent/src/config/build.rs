@@ -29,6 +29,7 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
         scrape_interval: read.duration("scrape-interval", Duration::from_secs(1)..=Duration::from_secs(3600)),
         container_allow: read.regexes("container-allow"),
         container_deny: read.regexes("container-deny"),
+        hide_system_services: read.switch("hide-system-services"),
         min_container_age: read.duration("min-container-age", Duration::ZERO..=Duration::from_secs(86_400)),
         forget_after: read.duration("forget-after", Duration::from_secs(10)..=Duration::from_secs(86_400)),
         max_series_per_container: read.number("max-series-per-container", 100..=1_000_000),
@@ -85,6 +86,10 @@ impl Reader<'_> {
             let number = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
             if allowed.contains(&number) { Ok(number) } else { Err(format!("`{text}` is out of range")) }
         })
+    }
+
+    fn switch(&mut self, name: &str) -> bool {
+        self.parse(name, |text| text.parse().map_err(|_| format!("`{text}` is neither true nor false")))
     }
 
     fn absolute_path(&mut self, name: &str) -> PathBuf {

@@ -56,6 +56,10 @@ fn argument(setting: &'static Setting) -> Arg {
         .help(help_of(setting))
         .action(action)
         .allow_hyphen_values(true);
+    let argument = match setting.is_switch() {
+        true => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        false => argument,
+    };
     match setting.coroot {
         Some(alias) if alias != setting.name => argument.alias(alias),
         _ => argument,

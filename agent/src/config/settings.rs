@@ -34,6 +34,16 @@ impl Setting {
         Self { name, value, repeatable: true, default: "", allowed, help: "", coroot: None }
     }
 
+    /// A setting that is on or off; as a flag it needs no value to be on.
+    const fn switch(name: &'static str, default: &'static str) -> Self {
+        Self::one(name, SWITCH, default, "true or false")
+    }
+
+    /// Whether it is on or off.
+    pub fn is_switch(&self) -> bool {
+        self.value == SWITCH
+    }
+
     const fn coroot(self, name: &'static str) -> Self {
         Self { coroot: Some(name), ..self }
     }
@@ -53,6 +63,9 @@ impl Setting {
         std::iter::once(format!("SONDE_{}", upper(self.name))).chain(self.coroot.map(upper))
     }
 }
+
+/// Placeholder of a value that says on or off.
+const SWITCH: &str = "BOOL";
 
 /// The file of settings itself.
 pub static CONFIG: Setting = Setting::one("config", "FILE", "", "a TOML file")
@@ -96,6 +109,9 @@ pub static SETTINGS: &[Setting] = &[
     Setting::many("container-deny", "REGEX", "a regular expression")
         .coroot("container-denylist")
         .help("Hide containers whose container_id matches one of these"),
+    Setting::switch("hide-system-services", "false")
+        .coroot("skip-systemd-system-services")
+        .help("Hide systemd's own services, and those that run once, by a timer, or for the bus"),
     Setting::one("min-container-age", "DURATION", "0s", "0s to 24h")
         .coroot("min-container-age")
         .help("Hide younger containers; their counts are kept until they are shown"),

@@ -114,7 +114,8 @@ impl Sources {
         value: &toml::Value,
         problems: &mut Problems,
     ) {
-        match scalar(value) {
+        let switch = value.as_bool().filter(|_| setting.is_switch()).map(|switch| switch.to_string());
+        match switch.or_else(|| scalar(value)) {
             Some(text) => self.add(Given::new(setting, path, text)),
             None => problems.push(path, format!("is a {}", value.type_str()), setting.allowed),
         }

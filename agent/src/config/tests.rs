@@ -270,9 +270,19 @@ fn every_default_is_valid_and_every_setting_is_read() {
         if setting.name == "data-dir" || setting.name == "api-key" {
             continue;
         }
-        let flag = format!("--{}", setting.name);
-        assert!(!given(&[&flag, "( no such thing"]).problems().is_empty(), "{flag} accepts anything");
+        let flag = format!("--{}=( no such thing", setting.name);
+        assert!(!given(&[&flag]).problems().is_empty(), "{flag} is accepted");
     }
+}
+
+#[test]
+fn a_switch_needs_no_value_to_be_on() {
+    let hides = |arguments: &[&str]| given(arguments).read().unwrap().1.hide_system_services;
+    assert!(!hides(&[]));
+    assert!(hides(&["--hide-system-services"]));
+    assert!(hides(&["--skip-systemd-system-services=true", "run"]));
+    assert!(!hides(&["--hide-system-services", "--hide-system-services=false"]));
+    assert!(given(&[]).file("hide_system_services = true").read().unwrap().1.hide_system_services);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod hints;
 mod membership;
 mod record;
 mod table;
+mod units;
 
 use std::collections::HashMap;
 use std::io;
@@ -24,6 +25,7 @@ use super::cgroup_tree::{Cgroup, CgroupTree, Hierarchy, TreeStats};
 use super::inspections::Inspections;
 use super::metadata::{ContainerMetadata, ContainerRef, InspectError};
 use super::process::{self, Executable};
+use super::systemd::Questions;
 use crate::health::Absent;
 use crate::model::{BootNanos, CgroupId, HostPid, Origin, Task, UnixMillis, WorkloadIx};
 use crate::registry::Labels;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub deny: Vec<Regex>,
     /// Younger workloads are hidden, though counted.
     pub min_age: Duration,
+    /// Services of the system itself are hidden, though counted.
+    pub hide_system_services: bool,
     /// How long a workload is kept after its last process went.
     pub keep_gone: Duration,
     /// Workloads known at once.
@@ -68,6 +72,7 @@ impl Settings {
             allow: Vec::new(),
             deny: Vec::new(),
             min_age: Duration::ZERO,
+            hide_system_services: false,
             keep_gone: Self::KEEP_GONE,
             max_workloads: Self::MAX_WORKLOADS,
         }
@@ -99,6 +104,12 @@ pub struct Stats {
     pub inspections_failed: u64,
     /// File systems of containers that did not tell their size in time.
     pub volumes_hung: u64,
+    /// Services systemd is still to be asked about.
+    pub units_pending: usize,
+    /// Answers of systemd.
+    pub units_answered: u64,
+    /// Questions to systemd without an answer, those for units that it does not know included.
+    pub units_failed: u64,
     /// The tree of cgroups.
     pub tree: TreeStats,
 }
@@ -113,6 +124,7 @@ pub struct Workloads {
     membership: Membership,
     happened: exits::Happened,
     inspections: Inspections,
+    units: Questions,
     /// Containers and services by their v1 and v2 cgroups. What is retired is skipped, since an index is never used twice.
     by_cgroups: HashMap<(CgroupId, CgroupId), WorkloadIx>,
     /// Executables by process; the name tells when a process has become another one.
@@ -155,6 +167,7 @@ impl Workloads {
             membership: Membership::default(),
             happened: exits::Happened::default(),
             inspections: Inspections::default(),
+            units: Questions::default(),
             by_cgroups: HashMap::new(),
             executables: HashMap::new(),
             host_addresses: emit::HostAddresses::default(),
@@ -309,7 +322,8 @@ impl Workloads {
             Naming::Final => true,
             Naming::Pending => now.0.saturating_sub(record.created.0) >= NAME_GRACE,
         };
-        named && record.is_allowed && u128::from(age) >= self.settings.min_age.as_nanos()
+        let is_hidden = self.settings.hide_system_services && record.is_system_service();
+        named && !is_hidden && record.is_allowed && u128::from(age) >= self.settings.min_age.as_nanos()
     }
 
     /// Forgets the workloads whose last process went long enough ago, and above seven eighths of the cap the ones gone
@@ -323,6 +337,7 @@ impl Workloads {
         let retired = self.table.retire(self.now, &mut self.stats.evicted);
         for ix in &retired {
             self.inspections.forget(*ix);
+            self.units.forget(*ix);
         }
         // What the tree has forgotten is asked for anew should it turn up: a service has a new cgroup at every start.
         let is_known = |hierarchy, id: CgroupId| id.0 == 0 || self.tree.get(hierarchy, id).is_some();
@@ -343,6 +358,7 @@ impl Workloads {
             }
         }
         stats.inspections_pending = self.inspections.pending();
+        stats.units_pending = self.units.pending();
         stats.processes_overflowed += self.membership.overflowed();
         stats.volumes_hung = self.surveyor.hung();
         stats.tree = self.tree.stats();
@@ -371,6 +387,7 @@ impl Workloads {
             record.paths.v2 = v2.or(record.paths.v2.take());
         }
         self.ask_process(ix, pid);
+        self.want_unit(ix);
         Some(ix)
     }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::edges::EdgeStats;
 use crate::enrich::runtimes::Inspector;
+use crate::enrich::sources::NameSources;
 use crate::enrich::{Hierarchy, Workloads};
 use crate::health::{Absent, Board};
 use crate::kernel::{FeatureId, Kernel, Wakeups};
@@ -47,6 +48,8 @@ pub struct Parts {
     pub workloads: Workloads,
     /// The task that asks Docker.
     pub inspector: Inspector,
+    /// What else names workloads.
+    pub sources: NameSources,
     /// The machine.
     pub identity: NodeIdentity,
     /// The machine's numbers.
@@ -259,8 +262,9 @@ impl Core {
 
     fn talk_to_runtimes(&mut self) {
         let now = clock::boot();
-        let Parts { inspector, workloads, connections, datagrams, .. } = &mut self.parts;
+        let Parts { inspector, sources, workloads, connections, datagrams, .. } = &mut self.parts;
         workloads.set_unix_time(clock::unix());
+        sources.exchange(workloads, now);
         while let Some((container, answer)) = inspector.try_answer() {
             if let Some(merged) = workloads.handle_inspected(container, answer, now) {
                 connections.merge_workload(merged.from, merged.into);
@@ -306,6 +310,7 @@ impl Core {
         self.telemetry.collect(parts.node.failures(), &mut builder);
         waiting.collect("snapshot_requests", &mut builder);
         parts.inspector.fill().collect("inspections", &mut builder);
+        parts.sources.collect(&parts.workloads.stats(), &mut builder);
         self.last_at = next_timestamp(self.last_at, clock::unix());
         let snapshot = builder.build(self.last_at, parts.common.clone());
         self.rejections = snapshot.rejections;
@@ -314,7 +319,8 @@ impl Core {
 
     fn publish(&mut self) {
         let Self { parts, last, .. } = self;
-        let Parts { kernel, connections, workloads, inspector, board, edges, translator, .. } = parts;
+        let Parts { kernel, connections, workloads, inspector, sources, board, edges, translator, .. } =
+            parts;
         let mut absent = Absent::default();
         workloads.absent(&mut absent);
         let absent = match last {
@@ -326,7 +332,7 @@ impl Core {
             (kernel, &translator.status()),
             connections,
             &workloads.stats(),
-            &runtimes,
+            (&runtimes, sources.status()),
             &absent,
             push,
         );

@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "redis-server",
     "bpftool",
     "busybox-static",
+    "dbus-daemon",
     "ca-certificates",
     "e2fsprogs",
     "git",

@@ -152,6 +152,7 @@ impl Workloads {
             if let Some((runtime, id)) = record.key.runtime_to_ask() {
                 self.inspections.push(ContainerRef { workload: ix, runtime, id });
             }
+            self.want_unit_again(ix);
         }
     }
 }

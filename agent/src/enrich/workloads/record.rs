@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::emit::{Disks, OomKills};
 use super::{Owner, Runtime};
 use crate::enrich::metadata::ContainerMetadata;
+use crate::enrich::systemd::{self, UnitProperties};
 use crate::enrich::{naming, runtimes};
 use crate::model::{BootNanos, HostPid, UnixMillis, UptimeNanos, WorkloadIx};
 use crate::registry::Labels;
@@ -106,6 +107,8 @@ pub(super) struct Record {
     /// Whether the lists of allowed and denied names let it be shown; decided when it is named.
     pub(super) is_allowed: bool,
     pub(super) metadata: Option<ContainerMetadata>,
+    /// What systemd tells of a service.
+    pub(super) unit: Option<UnitProperties>,
     /// Labels of `container_info`, once there is something to say.
     pub(super) info: Option<Arc<Labels>>,
     pub(super) paths: CgroupPaths,
@@ -140,6 +143,7 @@ impl Record {
             hint: Hint::of(&key),
             key,
             metadata: None,
+            unit: None,
             info: None,
             paths: CgroupPaths::default(),
             number: WorkloadIx(0),
@@ -188,10 +192,38 @@ impl Record {
             self.labels = labels(&container_id);
             self.container_id = container_id.into();
         }
-        self.info = (!metadata.image.is_empty()).then(|| Labels::new([("image", metadata.image.as_str())]));
         self.metadata = Some(metadata);
         self.disks.read_again();
         self.naming = Naming::Final;
+        self.refresh_info();
+    }
+
+    /// Takes over what systemd tells.
+    pub(super) fn describe_unit(&mut self, unit: UnitProperties) {
+        self.unit = Some(unit);
+        self.refresh_info();
+    }
+
+    /// Whether Coroot's agent would leave it out by default.
+    pub(super) fn is_system_service(&self) -> bool {
+        let is_service = matches!(self.key, Key::Service(_) | Key::Group(_));
+        is_service && systemd::is_system_service(&self.container_id, self.unit.as_ref())
+    }
+
+    /// The service's name as systemd writes it: its own cgroup, where dashes are escaped.
+    pub(super) fn unit_name(&self) -> Option<Arc<str>> {
+        let Key::Service(_) = self.key else { return None };
+        let path = self.paths.v2.as_deref().or(self.paths.v1.as_deref())?;
+        path.rsplit('/').next().filter(|unit| unit.ends_with(".service")).map(Arc::from)
+    }
+
+    fn refresh_info(&mut self) {
+        let image = self.metadata.as_ref().map_or("", |metadata| &metadata.image);
+        let (kind, triggered_by) =
+            self.unit.as_ref().map_or(("", ""), |unit| (&*unit.kind, &*unit.triggered_by));
+        let labels = [("image", image), ("systemd_type", kind), ("systemd_triggered_by", triggered_by)];
+        let is_known = labels.iter().any(|(_, value)| !value.is_empty());
+        self.info = is_known.then(|| Labels::new(labels));
     }
 }
 

@@ -5,6 +5,7 @@ mod disks;
 mod exits;
 mod hints;
 mod names;
+mod units;
 
 use super::*;
 use crate::enrich::PublishedPort;

@@ -109,7 +109,7 @@ super::catalog! {
         "Walks over the cgroup mounts",
         from "the table of cgroups";
     INSPECTIONS_TOTAL: Counter "sonde_agent_inspections_total" ["runtime", "result"]
-        "Questions to a container runtime about a container",
+        "Questions to a container runtime about a container, and to systemd about a service",
         from "the runtime's client";
     SNAPSHOT_DURATION_SECONDS: Histogram "sonde_agent_snapshot_duration_seconds" []
         "Time to read all sources and to build all series once",

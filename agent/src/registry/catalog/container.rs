@@ -4,8 +4,8 @@ super::catalog! {
     title: "Containers", prefix: "container_", scope: Container;
 
     INFO: Gauge "container_info" ["image", "systemd_triggered_by", "systemd_type"]
-        "1 for every container whose metadata is known",
-        from "container runtime";
+        "1 for every container whose metadata is known, and for every service that systemd describes",
+        from "container runtime; systemd over D-Bus";
     RESTARTS_TOTAL: Counter "container_restarts_total" []
         "Restarts of the container seen by the agent",
         from "start times of the container's processes";

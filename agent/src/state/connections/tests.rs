@@ -333,8 +333,7 @@ fn a_flow_has_the_address_asked_for_and_the_one_behind_it() {
     let flows: Vec<_> = tables.flows().iter().map(|(key, flow)| (key.peer, flow.established)).collect();
     let (destination, actual) = (asked.unwrap(), actual.unwrap());
     assert_eq!(flows, [(Peer::Address { destination, actual }, 1)]);
-    let failures: Vec<_> =
-        tables.failures().iter().map(|(key, counts)| (key.peer, counts.total())).collect();
+    let failures: Vec<_> = tables.failures().iter().map(|(key, counts)| (key.peer, counts.total())).collect();
     assert_eq!(failures, [(Peer::direct(destination), 1)]);
 }
 

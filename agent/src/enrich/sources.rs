@@ -1,0 +1,56 @@
+//! What names workloads besides the container runtimes: systemd, and Kubernetes when it is asked for.
+//!
+//! Each lives in a task of its own; the event loop only exchanges messages with them and never waits.
+
+use serde_json::{Value, json};
+
+use super::systemd::{self, Asker, UnitError};
+use super::{Stats, Workloads};
+use crate::model::BootNanos;
+use crate::registry::{Labels, SnapshotBuilder, catalog};
+
+/// All of them.
+#[derive(Debug)]
+pub struct NameSources {
+    /// systemd.
+    pub systemd: Asker,
+}
+
+impl NameSources {
+    /// Takes the answers there are, and puts the questions there are.
+    pub fn exchange(&mut self, workloads: &mut Workloads, now: BootNanos) {
+        while let Some((unit, answer)) = self.systemd.try_answer() {
+            workloads.handle_unit(&unit, answer, now);
+        }
+        while let Some(unit) = workloads.next_unit() {
+            if let Err(unit) = self.systemd.ask(unit) {
+                workloads.handle_unit(&unit, Err(UnitError::Busy), now);
+                break;
+            }
+        }
+    }
+
+    /// What `/status` shows.
+    pub fn status(&self) -> Value {
+        json!({ "systemd": systemd_status(self.systemd.status()) })
+    }
+
+    /// Adds the series of the queues and of the answers.
+    pub fn collect(&self, stats: &Stats, builder: &mut SnapshotBuilder) {
+        self.systemd.fill().collect("units", builder);
+        let none = Labels::empty();
+        for (result, count) in [("ok", stats.units_answered), ("failed", stats.units_failed)] {
+            let own = Labels::new([("runtime", "systemd"), ("result", result)]);
+            builder.number(&catalog::agent::INSPECTIONS_TOTAL, &none, &own, count as f64);
+        }
+    }
+}
+
+fn systemd_status(status: systemd::Status) -> Value {
+    match status {
+        systemd::Status::Unused => json!({ "state": "unused" }),
+        systemd::Status::Connected(socket) => json!({ "state": "connected", "socket": socket }),
+        systemd::Status::Absent(reason) => json!({ "state": "absent", "reason": reason }),
+        systemd::Status::Unreachable(reason) => json!({ "state": "unreachable", "reason": reason }),
+    }
+}

@@ -1,0 +1,128 @@
+//! systemd's manager over D-Bus: a unit's object path, then properties of the object.
+//!
+//! `org.freedesktop.systemd1(5)` describes the interfaces. The private socket is systemd itself and takes calls from root
+//! without a bus in between; on the system bus the manager has a name.
+
+use std::path::PathBuf;
+
+use tokio::net::UnixStream;
+use zbus::connection::Builder;
+use zbus::{Connection, OwnedObjectPath, OwnedVariant, fdo};
+
+use super::{MAX_TEXT, UnitError, UnitProperties};
+
+const MANAGER: &str = "org.freedesktop.systemd1";
+const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+/// What a name that is not loaded is answered with.
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
+/// Where systemd may listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Socket {
+    /// systemd's own.
+    Private(PathBuf),
+    /// That of the system bus.
+    Bus(PathBuf),
+}
+
+impl Socket {
+    fn path(&self) -> &PathBuf {
+        match self {
+            Self::Private(path) | Self::Bus(path) => path,
+        }
+    }
+}
+
+/// A connection to systemd.
+pub(super) struct Bus {
+    connection: Connection,
+    destination: Option<&'static str>,
+    name: String,
+}
+
+impl Bus {
+    /// Connects to the first socket that lets it.
+    ///
+    /// # Errors
+    /// When there is no socket, or all refuse.
+    pub(super) async fn connect(sockets: &[Socket]) -> Result<Self, UnitError> {
+        let mut refusal = None;
+        for socket in sockets {
+            let name = socket.path().display().to_string();
+            match UnixStream::connect(socket.path()).await {
+                Ok(stream) => match Self::over(stream, socket, &name).await {
+                    Ok(bus) => return Ok(bus),
+                    Err(error) => refusal = refusal.or(Some(format!("{name}: {error}"))),
+                },
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => refusal = refusal.or(Some(format!("{name}: {error}"))),
+            }
+        }
+        let tried = || sockets.iter().map(|socket| socket.path().display().to_string()).collect::<Vec<_>>();
+        Err(match refusal {
+            Some(reason) => UnitError::Unreachable(reason),
+            None => UnitError::Absent(format!("no systemd or D-Bus socket (tried {})", tried().join(", "))),
+        })
+    }
+
+    async fn over(stream: UnixStream, socket: &Socket, name: &str) -> zbus::Result<Self> {
+        let builder = Builder::unix_stream(stream.into_std()?);
+        let (builder, destination) = match socket {
+            Socket::Private(_) => (builder.p2p(), None),
+            Socket::Bus(_) => (builder, Some(MANAGER)),
+        };
+        Ok(Self { connection: builder.build().await?, destination, name: name.to_owned() })
+    }
+
+    /// The socket.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Type and trigger of a service.
+    ///
+    /// # Errors
+    /// When systemd does not know the unit or the connection fails.
+    pub(super) async fn properties(&self, unit: &str) -> Result<UnitProperties, UnitError> {
+        let manager = Some("org.freedesktop.systemd1.Manager");
+        let call = self.connection.call_method(self.destination, MANAGER_PATH, manager, "GetUnit", &unit);
+        let reply = call.await.map_err(|error| self.error(&error))?;
+        let path: OwnedObjectPath = reply.body().deserialize().map_err(|error| self.error(&error))?;
+        let kind = self.property(&path, "org.freedesktop.systemd1.Service", "Type").await?;
+        let triggers = self.property(&path, "org.freedesktop.systemd1.Unit", "TriggeredBy").await?;
+        let kind = kind.and_then(|value| String::try_from(value).ok());
+        let triggers = triggers.and_then(|value| Vec::<String>::try_from(value).ok()).unwrap_or_default();
+        let text = |text: Option<String>| text.filter(|text| text.len() <= MAX_TEXT).unwrap_or_default();
+        Ok(UnitProperties { kind: text(kind), triggered_by: text(triggers.into_iter().next()) })
+    }
+
+    async fn property(
+        &self,
+        path: &OwnedObjectPath,
+        interface: &str,
+        name: &str,
+    ) -> Result<Option<OwnedVariant>, UnitError> {
+        let properties = Some("org.freedesktop.DBus.Properties");
+        let which = (interface, name);
+        let call = self.connection.call_method(self.destination, path.as_str(), properties, "Get", &which);
+        match call.await {
+            Ok(reply) => reply.body().deserialize().map(Some).map_err(|error| self.error(&error)),
+            Err(zbus::Error::FDO(error)) if is_missing(&error) => Ok(None),
+            Err(error) => Err(self.error(&error)),
+        }
+    }
+
+    fn error(&self, error: &zbus::Error) -> UnitError {
+        match error {
+            zbus::Error::MethodError(name, ..) if name.as_str() == NO_SUCH_UNIT => UnitError::Unknown,
+            // Not the name of a unit.
+            zbus::Error::FDO(error) if matches!(**error, fdo::Error::InvalidArgs(_)) => UnitError::Unknown,
+            error => UnitError::Unreachable(format!("{}: {error}", self.name)),
+        }
+    }
+}
+
+/// Whether an object has no such property: only services have a type.
+fn is_missing(error: &fdo::Error) -> bool {
+    matches!(error, fdo::Error::UnknownProperty(_) | fdo::Error::UnknownInterface(_))
+}

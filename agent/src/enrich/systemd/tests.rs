@@ -1,0 +1,204 @@
+use std::io::BufRead as _;
+use std::os::unix::net::UnixListener as StdListener;
+
+use futures_util::StreamExt as _;
+use tokio::net::UnixListener;
+use zbus::connection::Builder;
+use zbus::message::Type;
+use zbus::{Connection, Guid, Message, MessageStream, ObjectPath, Variant};
+
+use super::*;
+
+/// A systemd on a private socket that knows `web.service` and `backup.service`, and is silent about `hang.service`.
+fn systemd(socket: &Path) {
+    let listener = UnixListener::bind(socket).unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let builder = Builder::unix_stream(stream.into_std().unwrap());
+                let builder = builder.server(Guid::generate()).p2p();
+                // Whoever is refused or goes away ends only this connection.
+                if let Ok(connection) = builder.build().await {
+                    serve(connection).await;
+                }
+            });
+        }
+    });
+}
+
+async fn serve(connection: Connection) {
+    let mut calls = MessageStream::from(&connection);
+    while let Some(Ok(call)) = calls.next().await {
+        if call.message_type() == Type::MethodCall {
+            answer(&connection, &call).await;
+        }
+    }
+}
+
+/// A bus on a socket, ended when dropped.
+struct Daemon(std::process::Child);
+
+impl Daemon {
+    /// `None` where no D-Bus is installed.
+    fn start(socket: &Path) -> Option<Self> {
+        let config = format!(
+            "<busconfig><listen>unix:path={}</listen><auth>EXTERNAL</auth><policy context='default'>\
+             <allow own='*'/><allow eavesdrop='true'/><allow send_destination='*' eavesdrop='true'/>\
+             </policy></busconfig>",
+            socket.display()
+        );
+        let file = socket.with_extension("conf");
+        std::fs::write(&file, config).unwrap();
+        let file = format!("--config-file={}", file.display());
+        let mut command = std::process::Command::new("dbus-daemon");
+        command.args(["--nofork", "--nopidfile", "--print-address=1", &file]);
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().ok()?;
+        let mut line = String::new();
+        // It prints its address when it listens.
+        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("unix:path="), "{line}");
+        Some(Self(child))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+async fn answer(connection: &Connection, call: &Message) {
+    let header = call.header();
+    let path = header.path().unwrap().to_string();
+    let member = header.member().unwrap().to_string();
+    if member == "GetUnit" {
+        assert_eq!(path, "/org/freedesktop/systemd1");
+        let unit: String = call.body().deserialize().unwrap();
+        let object = match unit.as_str() {
+            "web.service" => "/org/freedesktop/systemd1/unit/web_2eservice",
+            "backup.service" => "/org/freedesktop/systemd1/unit/backup_2eservice",
+            "hang.service" => return,
+            _ => {
+                let error = "org.freedesktop.systemd1.NoSuchUnit";
+                return connection.reply_error(&header, error, &"not loaded").await.unwrap();
+            }
+        };
+        return connection.reply(&header, &ObjectPath::try_from(object).unwrap()).await.unwrap();
+    }
+    let (interface, name): (String, String) = call.body().deserialize().unwrap();
+    let is_web = path.ends_with("/web_2eservice");
+    match (interface.as_str(), name.as_str()) {
+        ("org.freedesktop.systemd1.Service", "Type") if is_web => {
+            connection.reply(&header, &Variant::from("notify")).await.unwrap();
+        }
+        ("org.freedesktop.systemd1.Unit", "TriggeredBy") => {
+            let triggers: Vec<&str> = if is_web { vec![] } else { vec!["backup.timer", "backup.path"] };
+            connection.reply(&header, &Variant::from(triggers)).await.unwrap();
+        }
+        _ => {
+            let error = "org.freedesktop.DBus.Error.UnknownProperty";
+            connection.reply_error(&header, error, &"no such property").await.unwrap();
+        }
+    }
+}
+
+fn unit(name: &str) -> UnitRef {
+    UnitRef { workload: WorkloadIx(1), unit: name.into() }
+}
+
+async fn ask(asker: &mut Asker, name: &str) -> Result<UnitProperties, UnitError> {
+    asker.ask(unit(name)).unwrap();
+    let (about, answer) = asker.running.as_mut().unwrap().answers.recv().await.expect("the task lives");
+    assert_eq!(about, unit(name));
+    answer
+}
+
+fn properties(kind: &str, triggered_by: &str) -> UnitProperties {
+    UnitProperties { kind: kind.into(), triggered_by: triggered_by.into() }
+}
+
+#[tokio::test]
+async fn a_service_is_described_over_the_private_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("private");
+    systemd(&socket);
+    let sockets = vec![Socket::Private(directory.path().join("none")), Socket::Private(socket.clone())];
+    let mut asker = Asker::with(sockets, TIMEOUT, CancellationToken::new());
+    assert_eq!((asker.status(), asker.fill().depth), (Status::Unused, 0));
+    assert!(asker.running.is_none(), "nothing runs before there is a service");
+    assert_eq!(ask(&mut asker, "web.service").await, Ok(properties("notify", "")));
+    assert_eq!(ask(&mut asker, "backup.service").await, Ok(properties("", "backup.timer")));
+    assert_eq!(ask(&mut asker, "other.service").await, Err(UnitError::Unknown));
+    assert_eq!(asker.status(), Status::Connected(socket.display().to_string()));
+}
+
+#[tokio::test]
+async fn a_service_is_described_over_the_system_bus() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("bus");
+    let Some(_daemon) = Daemon::start(&socket) else { return eprintln!("skipped: no dbus-daemon") };
+    let sockets = vec![Socket::Private(directory.path().join("none")), Socket::Bus(socket.clone())];
+    let mut asker = Asker::with(sockets, Duration::from_secs(10), CancellationToken::new());
+    let Err(UnitError::Unreachable(reason)) = ask(&mut asker, "web.service").await else { panic!() };
+    assert!(reason.contains("org.freedesktop.systemd1"), "nobody has the name: {reason}");
+
+    let address = format!("unix:path={}", socket.display());
+    let builder = Builder::address(address.as_str()).name("org.freedesktop.systemd1");
+    let connection = builder.build().await.unwrap();
+    tokio::spawn(serve(connection));
+    tokio::time::pause();
+    tokio::time::advance(PAUSE.0).await;
+    tokio::time::resume();
+    assert_eq!(ask(&mut asker, "web.service").await, Ok(properties("notify", "")));
+    assert_eq!(ask(&mut asker, "other.service").await, Err(UnitError::Unknown));
+    assert_eq!(asker.status(), Status::Connected(socket.display().to_string()));
+}
+
+#[tokio::test]
+async fn a_silent_systemd_costs_one_timeout_and_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("private");
+    systemd(&socket);
+    let sockets = vec![Socket::Private(socket.clone())];
+    let mut asker = Asker::with(sockets, Duration::from_millis(200), CancellationToken::new());
+    let reason = UnitError::Unreachable(format!("no answer from {} in 200ms", socket.display()));
+    assert_eq!(ask(&mut asker, "hang.service").await, Err(reason.clone()));
+    // It would answer this one, but is not asked so soon.
+    assert_eq!(ask(&mut asker, "web.service").await, Err(reason.clone()));
+    assert_eq!(asker.status(), Status::Unreachable(reason.to_string()));
+}
+
+#[tokio::test]
+async fn a_socket_that_nobody_serves_or_that_never_speaks_is_unreachable() {
+    let directory = tempfile::tempdir().unwrap();
+    let (dead, mute) = (directory.path().join("dead"), directory.path().join("mute"));
+    drop(StdListener::bind(&dead).unwrap());
+    let _mute = StdListener::bind(&mute).unwrap();
+    for (socket, expected) in [(dead, "Connection refused"), (mute, "no answer from")] {
+        let sockets = vec![Socket::Private(socket)];
+        let mut asker = Asker::with(sockets, Duration::from_millis(200), CancellationToken::new());
+        let Err(UnitError::Unreachable(reason)) = ask(&mut asker, "web.service").await else { panic!() };
+        assert!(reason.contains(expected), "{reason}");
+        assert_eq!(asker.status(), Status::Unreachable(reason));
+    }
+}
+
+#[tokio::test]
+async fn without_a_socket_the_status_says_where_it_was_looked_for() {
+    let socket = PathBuf::from("/nonexistent/private");
+    let mut asker = Asker::with(vec![Socket::Private(socket.clone())], TIMEOUT, CancellationToken::new());
+    let reason = "no systemd or D-Bus socket (tried /nonexistent/private)".to_owned();
+    assert_eq!(ask(&mut asker, "web.service").await, Err(UnitError::Absent(reason.clone())));
+    assert_eq!(asker.status(), Status::Absent(reason));
+}
+
+#[tokio::test]
+async fn a_full_queue_hands_the_question_back() {
+    let mut asker = Asker::with(Vec::new(), TIMEOUT, CancellationToken::new());
+    for _ in 0..QUEUE {
+        asker.ask(unit("web.service")).unwrap();
+    }
+    assert_eq!(asker.fill(), QueueFill { depth: QUEUE, capacity: QUEUE });
+    assert_eq!(asker.ask(unit("web.service")), Err(unit("web.service")));
+}
