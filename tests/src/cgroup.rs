@@ -68,6 +68,12 @@ impl ServiceCgroup {
         &self.id
     }
 
+    /// Its directory on the unified hierarchy.
+    pub fn unified(&self) -> &Path {
+        // The first of the hierarchies, or the only one.
+        &self.groups.0[0]
+    }
+
     /// A command that runs `program` in the group; it becomes the program under the same process id.
     pub fn command(&self, program: &str) -> Command {
         self.groups.command(program)

@@ -34,6 +34,7 @@ pub mod process;
 pub mod product;
 pub mod promql;
 pub mod remote_write;
+pub mod rewrite;
 pub mod skip;
 pub mod stand_in;
 pub mod strace;

@@ -14,5 +14,6 @@ mod queue;
 mod refusals;
 mod resources;
 mod runtimes;
+mod services;
 mod surface;
 mod tcp;
