@@ -8,8 +8,10 @@
 #![feature(asm_experimental_arch)]
 #![allow(missing_docs, reason = "the attribute macros generate public items without documentation")]
 
+mod block;
 mod cgroup;
 mod dns;
+mod drops;
 mod files;
 mod loss;
 mod maps;
@@ -18,6 +20,7 @@ mod offsets;
 mod owner;
 mod packet;
 mod process;
+mod sched;
 mod seq;
 mod sock;
 mod tcp;

@@ -1,17 +1,21 @@
 //! Maps that more than one family uses. Sizes come from `sonde_abi::budget`, where a test adds them up.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
     helpers::bpf_ringbuf_query,
     macros::btf_map,
 };
 use sonde_abi::{
+    block::{BioCounts, BioKey},
     budget::{ANSWERS_BYTES, CONNS_MAX, EVENTS_BYTES, EXITED_MAX, LOSSES_MAX, UDP_OWNERS_MAX},
     dns::AnswerRecord,
-    process::{Exited, ExitedKey},
+    latency::{self, DiskLatencyKey, Latency, RunQueueKey},
+    process::{Exited, OwnerKey, pass},
     tcp::Conn,
     udp,
 };
+
+use crate::mem::add;
 
 /// `BPF_F_NO_PREALLOC`, include/uapi/linux/bpf.h: memory for elements in use only.
 const NO_PREALLOC: usize = 1;
@@ -34,10 +38,30 @@ pub static CONN_BY_SOCK_TP: HashMap<u64, Conn, 1, 0> = HashMap::new();
 /// Threads that ended without having been listed by a pass, by owner: one of the two is written while the other one is
 /// taken empty. `sonde_abi::process::pass` tells which.
 #[btf_map]
-pub static EXITED_A: HashMap<ExitedKey, Exited, EXITED_MAX, NO_PREALLOC> = HashMap::new();
+pub static EXITED_A: HashMap<OwnerKey, Exited, EXITED_MAX, NO_PREALLOC> = HashMap::new();
 /// See [`EXITED_A`].
 #[btf_map]
-pub static EXITED_B: HashMap<ExitedKey, Exited, EXITED_MAX, NO_PREALLOC> = HashMap::new();
+pub static EXITED_B: HashMap<OwnerKey, Exited, EXITED_MAX, NO_PREALLOC> = HashMap::new();
+
+/// I/O by owner and disk, by turns as [`EXITED_A`]. One entry unless cgroup files do not count I/O.
+#[btf_map]
+pub static BIOS_A: HashMap<BioKey, BioCounts, 1, NO_PREALLOC> = HashMap::new();
+/// See [`BIOS_A`].
+#[btf_map]
+pub static BIOS_B: HashMap<BioKey, BioCounts, 1, NO_PREALLOC> = HashMap::new();
+
+/// Waiting for a CPU by cgroup. One entry unless configuration asks for it; allocated at once, because the scheduler
+/// holds its locks when it is written.
+#[btf_map]
+pub static RUN_QUEUE: PerCpuHashMap<RunQueueKey, Latency, 1> = PerCpuHashMap::new();
+
+/// Requests by disk. One entry unless configuration asks for it; allocated at once, because it is written in interrupts.
+#[btf_map]
+pub static DISK_LATENCY: PerCpuHashMap<DiskLatencyKey, Latency, 1> = PerCpuHashMap::new();
+
+/// Dropped packets by reason. One entry unless configuration asks for it.
+#[btf_map]
+pub static DROPS: PerCpuArray<u64, 1> = PerCpuArray::new();
 
 /// The mark of the last pass over all tasks, written by the agent.
 #[btf_map]
@@ -65,6 +89,57 @@ const AVAIL_DATA: u64 = 0;
 pub const NO_WAKEUP: u64 = 1;
 /// `BPF_RB_FORCE_WAKEUP`.
 const FORCE_WAKEUP: u64 = 2;
+
+/// The mark of the pass that the agent began last; see `sonde_abi::process::pass`.
+#[inline(always)]
+pub fn pass_mark() -> u64 {
+    PASS.get(0).map_or(0, |mark| {
+        // SAFETY: a value of a map; user space writes its eight bytes at once.
+        unsafe { (&raw const *mark).read_volatile() }
+    })
+}
+
+/// The entry of a key in one of two maps that are written by turns, put in when it is not there; `None` when there is no
+/// room.
+#[inline(always)]
+pub fn entry_of<K, V: Default, const N: usize>(
+    [first, second]: [&HashMap<K, V, N, NO_PREALLOC>; 2],
+    mark: u64,
+    key: &K,
+) -> Option<*mut V> {
+    const NOEXIST: u64 = 1;
+    let is_second = pass::is_second(mark);
+    let find = || if is_second { second.get_ptr_mut(key) } else { first.get_ptr_mut(key) };
+    if let Some(entry) = find() {
+        return Some(entry);
+    }
+    let empty = V::default();
+    // Another CPU may put it in meanwhile, which is as good.
+    let _ = if is_second { second.insert(key, &empty, NOEXIST) } else { first.insert(key, &empty, NOEXIST) };
+    find()
+}
+
+/// Puts a time into the histogram of a key; `false` when there is no room for the key.
+#[inline(always)]
+pub fn observe<K>(map: &PerCpuHashMap<K, Latency, 1>, key: &K, ns: u64, first: u32) -> bool {
+    const NOEXIST: u64 = 1;
+    let mut found = map.get_ptr_mut(key);
+    if found.is_none() {
+        // On the stack it would take a third of all there is; it is zeros either way.
+        let _ = map.insert(key, &ZEROS, NOEXIST);
+        found = map.get_ptr_mut(key);
+    }
+    let Some(latency) = found else { return false };
+    let index = latency::bucket(ns, first) as usize;
+    // SAFETY: a value of this CPU; an interrupt that writes to the same one in between adds by itself as well.
+    unsafe {
+        add((&raw mut (*latency).counts).cast::<u64>().add(index), 1);
+        add(&raw mut (*latency).sum_ns, ns);
+    }
+    true
+}
+
+static ZEROS: Latency = Latency { counts: [0; latency::BOUNDS + 1], sum_ns: 0 };
 
 /// Flags for submitting to [`EVENTS`]: the reader comes by timer, and is woken only when the ring is half full.
 /// A wake-up per event would cost sixty times the event itself.

@@ -72,8 +72,12 @@ unsafe fn describe(kind: u16, task: *const u8, flags: u32) -> TaskRecord {
 }
 
 /// `FLAG_*` of a thread.
+///
+/// # Safety
+///
+/// `task` is a `struct task_struct`.
 #[inline(always)]
-unsafe fn flags(task: *const u8) -> u32 {
+pub unsafe fn flags(task: *const u8) -> u32 {
     // include/linux/sched.h
     const PF_EXITING: u32 = 0x4;
     const PF_KTHREAD: u32 = 0x20_0000;

@@ -8,16 +8,18 @@
 mod attach;
 pub mod btf;
 pub mod capabilities;
-mod exits;
+mod drops;
 mod feature;
 mod heap;
 mod iterator;
+mod latency;
 mod object;
 mod offsets;
 mod ring;
 mod signature;
 mod stats;
 mod tracefs;
+mod turns;
 
 use std::{io, os::fd::OwnedFd, path::PathBuf};
 
@@ -26,13 +28,23 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray},
 };
 
-use sonde_abi::process::{Exited, ExitedKey};
+use sonde_abi::{
+    block::{BioCounts, BioKey},
+    latency::{DiskLatencyKey, Latency, RunQueueKey},
+    process::{Exited, OwnerKey},
+};
 
 pub use feature::{Choice, FeatureId, FeatureStatus, Verdict};
+pub use latency::Keep;
 pub use ring::Wakeups;
 pub use stats::{LossCount, MapStats, ProgramStats};
 
-use self::{exits::Exits, ring::Ring};
+use self::{
+    drops::Drops,
+    latency::Latencies,
+    ring::Ring,
+    turns::{Mark, Sums},
+};
 
 /// What the loader needs to know.
 #[derive(Clone, Debug)]
@@ -43,8 +55,34 @@ pub struct Options {
     pub cgroup_v1: bool,
     /// The root of the unified hierarchy, where it is mounted.
     pub cgroup_v2: Option<PathBuf>,
-    /// Features that configuration turned off.
-    pub disabled: Vec<FeatureId>,
+    /// Features that are not wanted, with the reason: configuration, or something else does the same here for less.
+    pub disabled: Vec<(FeatureId, Unwanted)>,
+}
+
+/// Why a feature is not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwanted {
+    /// Configuration turned it off.
+    Disabled,
+    /// It is optional, or something else does the same here for less.
+    Because(&'static str),
+}
+
+impl Unwanted {
+    /// The verdict that it makes.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Disabled => Verdict::Disabled,
+            Self::Because(reason) => Verdict::Unwanted { reason: reason.to_owned() },
+        }
+    }
+}
+
+impl Options {
+    /// Why a feature is not wanted, if so.
+    pub fn disabled(&self, feature: FeatureId) -> Option<Unwanted> {
+        self.disabled.iter().find(|(disabled, _)| *disabled == feature).map(|(_, unwanted)| *unwanted)
+    }
 }
 
 /// Loaded programs and their maps. Dropping it detaches everything.
@@ -62,7 +100,12 @@ struct Loaded {
     ring: Ring,
     conns: HashMap<MapData, u64, ConnValue>,
     losses: PerCpuArray<MapData, u64>,
-    exits: Exits,
+    mark: Mark,
+    exited: Sums<{ size_of::<OwnerKey>() }, { size_of::<Exited>() }>,
+    bios: Sums<{ size_of::<BioKey>() }, { size_of::<BioCounts>() }>,
+    run_queues: Latencies<{ size_of::<RunQueueKey>() }>,
+    disk_latencies: Latencies<{ size_of::<DiskLatencyKey>() }>,
+    drops: Drops,
     datagrams: HashMap<MapData, DatagramsKey, DatagramsValue>,
     answers: Ring,
     iterator_buffer: Vec<u8>,
@@ -83,7 +126,7 @@ impl Kernel {
         let (loaded, features) = match object::load(options) {
             Ok((mut ebpf, context)) => {
                 let features = attach::all(&mut ebpf, &context, options);
-                match Loaded::take(ebpf, context.btf.is_err()) {
+                match Loaded::take(ebpf, context.btf.is_err(), context.drop_reasons) {
                     Ok(loaded) => (Some(loaded), features),
                     Err(reason) => (None, feature::all_broken(options, &reason)),
                 }
@@ -138,14 +181,56 @@ impl Kernel {
     /// Begins a pass over all tasks: from now on threads that it cannot list are added up anew. Returns the mark by which
     /// both halves tell them; `None` when ends of threads are not told.
     pub fn begin_task_pass(&mut self, now_ns: u64) -> Option<u64> {
-        let works = self.has(FeatureId::ProcessTasks) && self.has(FeatureId::ProcessExits);
-        self.loaded.as_mut().filter(|_| works)?.exits.begin_pass(now_ns)
+        let tells_ends = self.has(FeatureId::ProcessTasks) && self.has(FeatureId::ProcessExits);
+        let mark = self.loaded.as_mut()?.mark.begin_pass(now_ns);
+        mark.filter(|_| tells_ends)
     }
 
-    /// Hands over what was added up before the last pass began, and forgets it.
-    pub fn take_exited(&mut self, handle: impl FnMut(&ExitedKey, &Exited)) {
+    /// Hands over what ended threads had waited that no pass has listed, up to the begin of the last pass.
+    pub fn take_exited(&mut self, handle: impl FnMut(&OwnerKey, &Exited)) {
         if let Some(loaded) = self.loaded.as_mut() {
-            loaded.exits.take(handle);
+            loaded.exited.take(&loaded.mark, handle);
+        }
+    }
+
+    /// Hands over how long threads of each cgroup waited for a CPU.
+    pub fn run_queues(&mut self, handle: impl FnMut(&RunQueueKey, &Latency) -> Keep) {
+        if self.has(FeatureId::RunQueue)
+            && let Some(loaded) = self.loaded.as_mut()
+        {
+            loaded.run_queues.visit(handle);
+        }
+    }
+
+    /// Hands over how long requests to each disk took.
+    pub fn disk_latencies(&mut self, handle: impl FnMut(&DiskLatencyKey, &Latency) -> Keep) {
+        if self.has(FeatureId::DiskLatency)
+            && let Some(loaded) = self.loaded.as_mut()
+        {
+            loaded.disk_latencies.visit(handle);
+        }
+    }
+
+    /// Packets dropped so far by reason, of those that ever were one.
+    pub fn drops(&self) -> Vec<(&str, u64)> {
+        let loaded = self.loaded.as_ref().filter(|_| self.has(FeatureId::Drops));
+        loaded.map_or_else(Vec::new, |loaded| loaded.drops.read())
+    }
+
+    /// Detaches a feature for good; `reason` is what its verdict says from now on.
+    pub fn shed(&mut self, feature: FeatureId, reason: String) {
+        if let Some(loaded) = self.loaded.as_mut() {
+            feature.programs().for_each(|program| attach::unload(&mut loaded.ebpf, program));
+        }
+        if let Some(status) = self.features.iter_mut().find(|status| status.id == feature) {
+            *status = FeatureStatus::new(feature, Verdict::Broken { reason });
+        }
+    }
+
+    /// Hands over the I/O that was submitted up to the begin of the last pass.
+    pub fn take_bios(&mut self, handle: impl FnMut(&BioKey, &BioCounts)) {
+        if let Some(loaded) = self.loaded.as_mut() {
+            loaded.bios.take(&loaded.mark, handle);
         }
     }
 
@@ -217,7 +302,7 @@ impl Kernel {
 
 impl Loaded {
     /// Takes the maps out of the object, the table of connections that is in use among them.
-    fn take(mut ebpf: Ebpf, plain_tracepoint: bool) -> Result<Self, String> {
+    fn take(mut ebpf: Ebpf, plain_tracepoint: bool, reasons: Vec<(String, u32)>) -> Result<Self, String> {
         let map_fds = stats::map_fds(&ebpf);
         let mut map =
             |name: &'static str| ebpf.take_map(name).ok_or(format!("map `{name}` is not in the object"));
@@ -229,13 +314,23 @@ impl Loaded {
         let answers = Ring::new(map("ANSWERS")?).map_err(|error| format!("map `ANSWERS`: {error}"))?;
         let losses =
             PerCpuArray::try_from(map("LOSSES")?).map_err(|error| format!("map `LOSSES`: {error}"))?;
-        let exits = Exits::new([map("EXITED_A")?, map("EXITED_B")?], map("PASS")?)?;
+        let mark = Mark::new(map("PASS")?)?;
+        let exited = Sums::new([map("EXITED_A")?, map("EXITED_B")?])?;
+        let bios = Sums::new([map("BIOS_A")?, map("BIOS_B")?])?;
+        let run_queues = Latencies::new(map("RUN_QUEUE")?)?;
+        let disk_latencies = Latencies::new(map("DISK_LATENCY")?)?;
+        let drops = Drops::new(map("DROPS")?, reasons)?;
         Ok(Self {
+            mark,
+            exited,
+            bios,
+            run_queues,
+            disk_latencies,
+            drops,
             ebpf,
             ring,
             conns,
             losses,
-            exits,
             datagrams,
             answers,
             iterator_buffer: Vec::new(),

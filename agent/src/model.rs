@@ -11,7 +11,7 @@ mod udp;
 pub use dns::{Answer, NameId};
 pub use failure::{End, Failure};
 pub use origin::{CgroupId, HostPid, NetnsId, Origin, WorkloadIx};
-pub use task::{ShortLived, Task, Thread, ThreadExit, Waited};
+pub use task::{Departed, ShortLived, Task, Thread, ThreadExit, Waited};
 pub use tcp::{Backlog, Counters, Role, RoundTrip, SocketId, SocketKind, TcpSocket};
 pub use time::{BootNanos, UnixMillis, UptimeNanos};
 pub use udp::{DatagramOwner, Datagrams, UdpFailure, UdpKind, UdpSocket};

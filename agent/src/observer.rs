@@ -10,6 +10,7 @@ mod latency;
 mod measured;
 mod names;
 mod namespaces;
+mod optional;
 mod processes;
 mod series;
 mod suspects;

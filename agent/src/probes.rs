@@ -2,6 +2,7 @@
 //!
 //! One file per family, named as in the kernel half.
 
+pub mod block;
 pub mod cgroup;
 pub mod dns;
 pub mod process;

@@ -3,6 +3,7 @@
 //! Under a hybrid layout each controller is read from the hierarchy that has it: usage from v1 beside pressure from
 //! v2. What a kernel does not tell is `None`, never zero.
 
+mod counted;
 mod disk;
 mod explain;
 pub(crate) mod files;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use files::Files;
 
+pub use counted::counts_disks;
 pub use disk::{DeviceId, DiskIo, DiskNames};
 pub use explain::explain;
 #[cfg(test)]

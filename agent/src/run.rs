@@ -13,11 +13,11 @@ use crate::enrich::sources::NameSources;
 use crate::enrich::systemd::Asker;
 use crate::enrich::{Settings, Workloads, runtimes};
 use crate::health::Board;
-use crate::kernel::{FeatureId, FeatureStatus, Kernel, Options};
+use crate::kernel::{FeatureId, FeatureStatus, Kernel, Options, Unwanted};
 use crate::node::{NodeIdentity, NodeReader};
 use crate::observer::{self, Parts};
 use crate::registry::Labels;
-use crate::resources::{CgroupMounts, Controller};
+use crate::resources::{self, CgroupMounts, Controller};
 use crate::state::{ADDRESSES_MAX, Caps, Connections, Datagrams, Limits, Names};
 use crate::translate::{Status, Translator};
 
@@ -87,16 +87,25 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 
 /// What the loader needs to know of the settings.
 pub fn kernel_options(config: &Config) -> Options {
-    let off = |id: &FeatureId| {
-        let (probe, _) = id.names();
-        Probe::named(probe).is_some_and(|probe| config.probes.get(probe) == Switch::Off)
-    };
     let mounts = CgroupMounts::discover(&config.proc_root, &config.cgroup_root);
+    let disabled = |id: &FeatureId| {
+        let (probe, _) = id.names();
+        let probe = Probe::named(probe)?;
+        let reason = match config.probes.get(probe) {
+            Switch::Off if probe.is_optional() => Unwanted::Because("off unless asked for"),
+            Switch::Off => Unwanted::Disabled,
+            Switch::Auto if *id == FeatureId::DiskIo && resources::counts_disks(&mounts) => {
+                Unwanted::Because("cgroup files count it here")
+            }
+            Switch::On | Switch::Auto => return None,
+        };
+        Some((*id, reason))
+    };
     Options {
         btf: config.btf.clone(),
         cgroup_v1: mounts.v1(Controller::Memory).is_some(),
         cgroup_v2: mounts.v2().map(Path::to_owned),
-        disabled: FeatureId::ALL.iter().copied().filter(off).collect(),
+        disabled: FeatureId::ALL.iter().filter_map(disabled).collect(),
     }
 }
 

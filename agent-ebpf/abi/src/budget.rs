@@ -6,9 +6,11 @@
 use core::mem::size_of;
 
 use crate::{
+    block::{BioCounts, BioKey},
     codes::Loss,
     dns::AnswerRecord,
-    process::{Exited, ExitedKey},
+    latency::{DiskLatencyKey, Latency, RunQueueKey},
+    process::{Exited, OwnerKey},
     tcp::Conn,
     udp,
 };
@@ -35,6 +37,35 @@ pub const UDP_OWNERS_MAX: usize = 1 << 14;
 /// of answers costs no other event.
 pub const ANSWERS_BYTES: usize = 1 << 18;
 
+/// Pairs of an owner and a disk with I/O between two passes, where the kernel half counts it.
+pub const BIOS_MAX: u32 = 4096;
+
+/// Bytes that an optional probe's map of histograms may take: what fits is the number of cgroups, at most
+/// [`RUN_QUEUE_MAX`].
+pub const RUN_QUEUE_BYTES: usize = 8 << 20;
+
+/// Cgroups whose waiting for a CPU is kept at once, where that is asked for.
+pub const RUN_QUEUE_MAX: usize = 4096;
+
+/// Disks times two whose requests are kept at once, where that is asked for.
+pub const DISK_LATENCY_MAX: usize = 256;
+
+/// Reasons for dropping a packet, where they are asked for: the kernel's own, of which there are about 120. What its
+/// subsystems number for themselves is counted under 0.
+pub const DROPS_MAX: usize = 256;
+
+/// Cgroups whose waiting for a CPU fits.
+pub const fn run_queue_entries(cpus: usize) -> usize {
+    let fit = RUN_QUEUE_BYTES / (size_of::<Latency>() * cpus);
+    if fit > RUN_QUEUE_MAX {
+        RUN_QUEUE_MAX
+    } else if fit < 256 {
+        256
+    } else {
+        fit
+    }
+}
+
 /// Slots for losses.
 pub const LOSSES_MAX: usize = Loss::ALL.len();
 
@@ -49,6 +80,8 @@ pub enum Shape {
     Array,
     /// All at creation, once per CPU.
     PerCpuArray,
+    /// All at creation, values once per CPU.
+    PerCpuHash,
     /// All at creation.
     Ring,
 }
@@ -88,6 +121,13 @@ pub const MAPS: &[MapCost] = &[
     },
     exited("EXITED_A"),
     exited("EXITED_B"),
+    // One entry, unless cgroup files do not count I/O: then 64 kB each.
+    bios("BIOS_A"),
+    bios("BIOS_B"),
+    // One entry each, unless configuration asks for these probes.
+    latency("RUN_QUEUE", size_of::<RunQueueKey>()),
+    latency("DISK_LATENCY", size_of::<DiskLatencyKey>()),
+    MapCost { name: "DROPS", shape: Shape::PerCpuArray, key: 4, value: 8, max_entries: 1 },
     MapCost { name: "PASS", shape: Shape::Array, key: 4, value: 8, max_entries: 1 },
     MapCost {
         name: "UDP_BY_OWNER",
@@ -109,8 +149,19 @@ pub const MAPS: &[MapCost] = &[
 
 /// One of the two maps of threads that ended.
 const fn exited(name: &'static str) -> MapCost {
-    let (key, value) = (size_of::<ExitedKey>(), size_of::<Exited>());
+    let (key, value) = (size_of::<OwnerKey>(), size_of::<Exited>());
     MapCost { name, shape: Shape::HashOnDemand, key, value, max_entries: EXITED_MAX }
+}
+
+/// One of the two maps of I/O.
+const fn bios(name: &'static str) -> MapCost {
+    let (key, value) = (size_of::<BioKey>(), size_of::<BioCounts>());
+    MapCost { name, shape: Shape::HashOnDemand, key, value, max_entries: 1 }
+}
+
+/// A map of histograms.
+const fn latency(name: &'static str, key: usize) -> MapCost {
+    MapCost { name, shape: Shape::PerCpuHash, key, value: size_of::<Latency>(), max_entries: 1 }
 }
 
 impl MapCost {
@@ -122,6 +173,11 @@ impl MapCost {
             // Elements for every entry, and spare ones per CPU (`prealloc_init`).
             Shape::HashAtOnce => {
                 self.max_entries.next_power_of_two() * 16 + (self.max_entries + cpus) * self.element_bytes()
+            }
+            // An element holds a pointer to its values; there are no spare ones (`htab_has_extra_elems`).
+            Shape::PerCpuHash => {
+                let element = 48 + self.key.next_multiple_of(8) + 8 + self.value.next_multiple_of(8) * cpus;
+                self.max_entries.next_power_of_two() * 16 + self.max_entries * element
             }
             Shape::Array => self.max_entries * self.value.next_multiple_of(8),
             Shape::PerCpuArray => self.max_entries * (8 + self.value.next_multiple_of(8) * cpus),
@@ -139,7 +195,7 @@ impl MapCost {
     pub const fn full_bytes(&self, cpus: usize) -> u64 {
         let elements = match self.shape {
             Shape::HashOnDemand => self.max_entries * self.element_bytes(),
-            Shape::HashAtOnce | Shape::Array | Shape::PerCpuArray | Shape::Ring => 0,
+            Shape::HashAtOnce | Shape::Array | Shape::PerCpuArray | Shape::PerCpuHash | Shape::Ring => 0,
         };
         self.idle_bytes(cpus) + elements as u64
     }

@@ -31,6 +31,12 @@ losses! {
     TaskExitRingFull = ("task_exit", "ring_full"),
     /// `EXITED_A` or `EXITED_B` had no room for the owner of a thread that ended.
     TaskExitMapFull = ("task_exit", "map_full"),
+    /// `BIOS_A` or `BIOS_B` had no room for the owner of an I/O request.
+    BioMapFull = ("bio_queue", "map_full"),
+    /// `RUN_QUEUE` had no room for a cgroup.
+    RunQueueMapFull = ("sched_latency", "map_full"),
+    /// `DISK_LATENCY` had no room for a disk.
+    DiskLatencyMapFull = ("disk_latency", "map_full"),
     /// The event ring had no room for a victim of the OOM killer.
     OomRingFull = ("oom_victim", "ring_full"),
     /// The event ring had no room for a cgroup event.

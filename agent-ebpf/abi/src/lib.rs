@@ -14,10 +14,12 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod block;
 pub mod budget;
 pub mod cgroup;
 pub mod codes;
 pub mod dns;
+pub mod latency;
 pub mod offsets;
 pub mod process;
 pub mod record;

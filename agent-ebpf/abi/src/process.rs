@@ -56,10 +56,11 @@ unsafe impl Record for TaskRecord {
     }
 }
 
-/// Whose threads ended: a key of `EXITED_A` and `EXITED_B`, where those are added up that no pass has listed.
+/// Whose something is that the kernel half adds up: a key of `EXITED_A` and `EXITED_B`, where those threads are that
+/// ended without a pass having listed them, and a part of other keys.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ExitedKey {
+pub struct OwnerKey {
     /// Cgroup id on the unified hierarchy.
     pub cgroup_v2: u64,
     /// Cgroup id on the v1 memory hierarchy; 0 when unknown.
@@ -72,10 +73,10 @@ pub struct ExitedKey {
     pub flags: u32,
 }
 
-const _: () = assert!(size_of::<ExitedKey>() == 40);
+const _: () = assert!(size_of::<OwnerKey>() == 40);
 
 // SAFETY: repr(C), the fields add up to the asserted size without gaps, integers and arrays of them.
-unsafe impl Plain for ExitedKey {}
+unsafe impl Plain for OwnerKey {}
 
 /// What they had waited in all.
 #[repr(C)]

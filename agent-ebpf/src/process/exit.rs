@@ -6,13 +6,13 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use sonde_abi::{
     codes::Loss,
-    process::{Exited, ExitedKey, FLAG_KERNEL, KIND_EXITED, TaskRecord, UNMEASURED, pass},
+    process::{FLAG_KERNEL, KIND_EXITED, OwnerKey, TaskRecord, UNMEASURED, pass},
 };
 
 use super::{describe, flags};
 use crate::{
     loss,
-    maps::{EVENTS, EXITED_A, EXITED_B, PASS, wakeup_flags},
+    maps::{EVENTS, EXITED_A, EXITED_B, entry_of, pass_mark, wakeup_flags},
     mem::{Probed, Read, add, pointer},
     offsets::*,
 };
@@ -21,10 +21,7 @@ use crate::{
 /// that ends, while it still has its cgroups.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn task_exit(ctx: BtfTracePointContext) -> i32 {
-    let mark = PASS.get(0).map_or(0, |mark| {
-        // SAFETY: a value of a map; user space writes its eight bytes at once.
-        unsafe { (&raw const *mark).read_volatile() }
-    });
+    let mark = pass_mark();
     if mark != 0 {
         // SAFETY: the first argument is a `struct task_struct`.
         unsafe { ended(ctx.arg(0), mark) };
@@ -41,7 +38,7 @@ unsafe fn ended(task: *const u8, mark: u64) {
             tell(&record);
         } else {
             let leader_started = Probed::field(pointer(task, &TASK_LEADER), &TASK_START);
-            add_up(&record, pass::may_have_listed(mark, leader_started), pass::is_second(mark));
+            add_up(&record, pass::may_have_listed(mark, leader_started), mark);
         }
     }
 }
@@ -54,29 +51,16 @@ fn tell(record: &TaskRecord) {
 }
 
 #[inline(always)]
-fn add_up(record: &TaskRecord, is_process_known: bool, is_second: bool) {
-    let key = ExitedKey {
+fn add_up(record: &TaskRecord, is_process_known: bool, mark: u64) {
+    let key = OwnerKey {
         cgroup_v2: record.cgroup_v2,
         cgroup_v1: record.cgroup_v1,
         comm: record.comm,
         tgid: if is_process_known { record.tgid } else { 0 },
         flags: record.flags,
     };
-    let entry = || if is_second { EXITED_B.get_ptr_mut(key) } else { EXITED_A.get_ptr_mut(key) };
-    let entry = match entry() {
-        Some(entry) => entry,
-        None => {
-            const NOEXIST: u64 = 1;
-            // Another CPU may put it in meanwhile, which is as good.
-            let empty = Exited::default();
-            let _ = if is_second {
-                EXITED_B.insert(key, empty, NOEXIST)
-            } else {
-                EXITED_A.insert(key, empty, NOEXIST)
-            };
-            let Some(entry) = entry() else { return loss::count(Loss::TaskExitMapFull) };
-            entry
-        }
+    let Some(entry) = entry_of([&EXITED_A, &EXITED_B], mark, &key) else {
+        return loss::count(Loss::TaskExitMapFull);
     };
     // SAFETY: a value of the map, which user space empties only after another one is written.
     unsafe {

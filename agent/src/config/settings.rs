@@ -128,9 +128,9 @@ pub static SETTINGS: &[Setting] = &[
     Setting::many(
         "probe",
         "NAME=SWITCH",
-        "NAME of tcp, process, cgroup, net, udp, dns; SWITCH of on, off, auto",
+        "NAME of tcp, process, block, cgroup, net, udp, dns, runqueue, block-latency, drops; SWITCH of on, off, auto",
     )
-    .help("Turn a probe on, off, or leave it to what the kernel can do"),
+    .help("Turn a probe on, off, or leave it to what the kernel can do; runqueue, block-latency and drops are off by default"),
     Setting::many("runtime-socket", "KIND=PATH", "KIND of docker, podman, containerd, cri; an absolute PATH")
         .help("Ask this container runtime too, before those at the usual places; of podman also its containers.json"),
     Setting::one("proc-root", "DIRECTORY", "/proc", "a procfs of the initial PID namespace")

@@ -34,8 +34,8 @@ pub fn all(ebpf: &mut Ebpf, context: &Context, options: &Options) -> Vec<Feature
 }
 
 fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId) -> Verdict {
-    if options.disabled.contains(&id) {
-        return Verdict::Disabled;
+    if let Some(unwanted) = options.disabled(id) {
+        return unwanted.verdict();
     }
     let mut refused = Vec::new();
     let mut broken = false;
@@ -115,7 +115,7 @@ fn function_exit(ebpf: &mut Ebpf, context: &Context, name: &str) -> Result<(), R
 
 /// Detaches a program of a choice that could be taken in part only: the next choice would count everything twice. One
 /// that was not loaded says so, which is what is wanted.
-fn unload(ebpf: &mut Ebpf, name: &str) {
+pub fn unload(ebpf: &mut Ebpf, name: &str) {
     let _ = match ebpf.program_mut(name) {
         Some(Program::FExit(program)) => program.unload(),
         Some(Program::BtfTracePoint(program)) => program.unload(),

@@ -19,6 +19,14 @@ pub enum FeatureId {
     ProcessExits,
     /// Victims of the OOM killer.
     ProcessOom,
+    /// I/O by owner and disk, where cgroup files do not count it.
+    DiskIo,
+    /// Waiting for a CPU by cgroup.
+    RunQueue,
+    /// Requests by disk.
+    DiskLatency,
+    /// Dropped packets by reason.
+    Drops,
     /// Cgroups as they come and go.
     CgroupDirectories,
     /// What each process sends and receives over UDP.
@@ -61,6 +69,10 @@ impl FeatureId {
         Self::ProcessTasks,
         Self::ProcessExits,
         Self::ProcessOom,
+        Self::DiskIo,
+        Self::RunQueue,
+        Self::DiskLatency,
+        Self::Drops,
         Self::CgroupDirectories,
         Self::UdpTraffic,
         Self::UdpSockets,
@@ -76,6 +88,10 @@ impl FeatureId {
             Self::ProcessTasks => ("process", "tasks"),
             Self::ProcessExits => ("process", "exits"),
             Self::ProcessOom => ("process", "oom"),
+            Self::DiskIo => ("block", "io"),
+            Self::RunQueue => ("runqueue", "latency"),
+            Self::DiskLatency => ("block-latency", "requests"),
+            Self::Drops => ("drops", "reasons"),
             Self::CgroupDirectories => ("cgroup", "directories"),
             Self::UdpTraffic => ("udp", "traffic"),
             Self::UdpSockets => ("udp", "sockets"),
@@ -98,6 +114,16 @@ impl FeatureId {
                 Choice::BtfTracepoints(&[("oom_victim", "mark_victim")]),
                 Choice::BtfTracepoints(&[("oom_victim_pid", "mark_victim")]),
             ],
+            Self::DiskIo => &[
+                Choice::BtfTracepoints(&[("bio_queue", "block_bio_queue")]),
+                Choice::BtfTracepoints(&[("bio_queue_of", "block_bio_queue")]),
+            ],
+            Self::RunQueue => &[Choice::BtfTracepoints(&[("sched_latency", "sched_switch")])],
+            Self::DiskLatency => &[
+                Choice::BtfTracepoints(&[("disk_latency", "block_io_done")]),
+                Choice::BtfTracepoints(&[("disk_latency_rq", "block_rq_complete")]),
+            ],
+            Self::Drops => &[Choice::BtfTracepoints(&[("skb_drop", "kfree_skb")])],
             Self::CgroupDirectories => &[Choice::BtfTracepoints(&[
                 ("cgroup_mkdir", "cgroup_mkdir"),
                 ("cgroup_rmdir", "cgroup_rmdir"),
@@ -158,6 +184,20 @@ impl FeatureId {
             Self::ProcessTasks | Self::ProcessExits | Self::ProcessOom => {
                 &["task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"]
             }
+            Self::DiskIo => &[
+                "bio",
+                "bio_vec",
+                "block_device",
+                "gendisk",
+                "task_struct",
+                "css_set",
+                "cgroup_subsys_state",
+                "cgroup",
+                "kernfs_node",
+            ],
+            Self::RunQueue => &["task_struct", "cfs_rq", "rq", "css_set", "cgroup", "kernfs_node"],
+            Self::DiskLatency => &["request", "gendisk"],
+            Self::Drops => &[],
             Self::CgroupDirectories => &["cgroup", "cgroup_root", "kernfs_node"],
             Self::UdpTraffic => {
                 &["sock", "task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"]
@@ -187,6 +227,20 @@ impl FeatureId {
         }
     }
 
+    /// Whether it is given up when its programs take more CPU than they may.
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Self::RunQueue | Self::DiskLatency | Self::Drops)
+    }
+
+    /// Its programs at BTF tracepoints, whichever choice is taken.
+    pub fn programs(self) -> impl Iterator<Item = &'static str> {
+        let programs = |choice: &'static Choice| match choice {
+            Choice::BtfTracepoints(programs) => *programs,
+            _ => &[],
+        };
+        self.chain().iter().flat_map(programs).map(|(program, _)| *program)
+    }
+
     /// What a user misses without it.
     pub const fn without(self) -> &'static str {
         match self {
@@ -195,6 +249,10 @@ impl FeatureId {
             Self::ProcessTasks => "processes are listed from /proc instead",
             Self::ProcessExits => "what threads waited between the last pass and their end is not counted",
             Self::ProcessOom => "OOM kills are taken from cgroup files, where there are any",
+            Self::DiskIo => "disk I/O of containers is not counted",
+            Self::RunQueue => "there are no histograms of waiting for a CPU",
+            Self::DiskLatency => "there are no histograms of requests to disks",
+            Self::Drops => "the reasons for dropped packets are not counted",
             Self::CgroupDirectories => "containers that live shorter than a rescan may stay unnamed",
             Self::UdpTraffic => "UDP traffic is not counted",
             Self::UdpSockets => "datagrams that open sockets drop are not counted",
@@ -261,6 +319,12 @@ pub enum Verdict {
     },
     /// Configuration turned it off.
     Disabled,
+    /// It is left out, though nobody turned it off.
+    #[serde(rename = "disabled")]
+    Unwanted {
+        /// Why: it is optional, or something else does the same here for less.
+        reason: String,
+    },
 }
 
 impl Verdict {
@@ -273,7 +337,7 @@ impl Verdict {
             Self::Ok { .. } => "ok",
             Self::Unsupported { .. } => "unsupported",
             Self::Broken { .. } => "broken",
-            Self::Disabled => "disabled",
+            Self::Disabled | Self::Unwanted { .. } => "disabled",
         }
     }
 
@@ -287,7 +351,9 @@ impl Verdict {
         match self {
             Self::Ok { choice, refused } if refused.is_empty() => choice.clone(),
             Self::Ok { choice, refused } => format!("{choice} (not {})", refused.join("; not ")),
-            Self::Unsupported { reason } | Self::Broken { reason } => reason.clone(),
+            Self::Unsupported { reason } | Self::Broken { reason } | Self::Unwanted { reason } => {
+                reason.clone()
+            }
             Self::Disabled => "turned off by configuration".to_owned(),
         }
     }
@@ -319,9 +385,9 @@ impl FeatureStatus {
 
 /// Verdicts for the case that nothing could be loaded at all.
 pub fn all_broken(options: &Options, reason: &str) -> Vec<FeatureStatus> {
-    let verdict = |id: FeatureId| match options.disabled.contains(&id) {
-        true => Verdict::Disabled,
-        false => Verdict::Broken { reason: reason.to_owned() },
+    let verdict = |id: FeatureId| match options.disabled(id) {
+        Some(unwanted) => unwanted.verdict(),
+        None => Verdict::Broken { reason: reason.to_owned() },
     };
     FeatureId::ALL.iter().map(|id| FeatureStatus::new(*id, verdict(*id))).collect()
 }

@@ -4,12 +4,13 @@ use std::fs;
 
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
 
-use sonde_abi::budget::CONNS_TRACEPOINT_MAX;
+use sonde_abi::budget::{BIOS_MAX, CONNS_TRACEPOINT_MAX, DISK_LATENCY_MAX, DROPS_MAX, run_queue_entries};
 
 use super::{
     Options,
     btf::{self, Btf, BtfError},
-    capabilities, feature,
+    capabilities,
+    feature::{self, FeatureId},
     offsets::{self, Offsets},
     signature, tracefs,
 };
@@ -24,6 +25,8 @@ pub struct Context {
     pub missing: Vec<BtfError>,
     /// Programs whose hook passes something else here, with the reason.
     pub unfit: Vec<(&'static str, String)>,
+    /// Names and values of the kernel's reasons to drop a packet.
+    pub drop_reasons: Vec<(String, u32)>,
     /// Why the plain tracepoint's format is not known, if so.
     pub tracefs: Result<(), String>,
 }
@@ -38,9 +41,9 @@ pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
     // agent's peak memory: it goes first, and is let go, while nothing else is there.
     let mut loader = EbpfLoader::new();
     loader.btf(None);
-    let (btf, offsets, unfit) = match read_btf(options) {
-        Ok((btf, offsets, unfit)) => (Ok(btf), offsets, unfit),
-        Err(reason) => (Err(reason), Offsets::default(), Vec::new()),
+    let (btf, known) = match read_btf(options) {
+        Ok((btf, known)) => (Ok(btf), known),
+        Err(reason) => (Err(reason), Known::default()),
     };
     let (tracefs, format) = match tracefs::inet_sock_set_state() {
         Ok(format) => (Ok(()), format),
@@ -48,14 +51,36 @@ pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
     };
     let cgroup_v1 = u32::from(options.cgroup_v1);
     loader.override_global("READ_CGROUP_V1", &cgroup_v1, true);
-    for (global, value) in offsets.values.iter().chain(&format) {
+    for (global, value) in known.offsets.values.iter().chain(&format) {
         loader.override_global(global, value, true);
+    }
+    if options.disabled(FeatureId::DiskIo).is_none() {
+        loader.map_max_entries("BIOS_A", BIOS_MAX).map_max_entries("BIOS_B", BIOS_MAX);
+    }
+    if options.disabled(FeatureId::RunQueue).is_none() {
+        let cpus = aya::util::nr_cpus().unwrap_or(1);
+        loader.map_max_entries("RUN_QUEUE", run_queue_entries(cpus) as u32);
+    }
+    if options.disabled(FeatureId::DiskLatency).is_none() {
+        loader.map_max_entries("DISK_LATENCY", DISK_LATENCY_MAX as u32);
+    }
+    if options.disabled(FeatureId::Drops).is_none() {
+        loader.map_max_entries("DROPS", DROPS_MAX as u32);
     }
     if btf.is_err() {
         loader.map_max_entries("CONN_BY_SOCK_TP", CONNS_TRACEPOINT_MAX);
     }
     let ebpf = loader.load(OBJECT).map_err(|error| with_capabilities(explain(&error)))?;
-    Ok((ebpf, Context { btf, missing: offsets.missing, unfit, tracefs }))
+    Ok((
+        ebpf,
+        Context {
+            btf,
+            missing: known.offsets.missing,
+            unfit: known.unfit,
+            drop_reasons: known.drop_reasons,
+            tracefs,
+        },
+    ))
 }
 
 /// Creating the maps is the first thing that a missing capability refuses.
@@ -69,22 +94,30 @@ fn with_capabilities(reason: String) -> String {
     }
 }
 
-/// What is taken from the kernel's types: hooks, offsets, and programs that do not fit their hooks.
-type Known = (AyaBtf, Offsets, Vec<(&'static str, String)>);
+/// What is taken from the kernel's types beside the hooks.
+#[derive(Default)]
+struct Known {
+    offsets: Offsets,
+    unfit: Vec<(&'static str, String)>,
+    drop_reasons: Vec<(String, u32)>,
+}
 
-fn read_btf(options: &Options) -> Result<Known, String> {
+fn read_btf(options: &Options) -> Result<(AyaBtf, Known), String> {
     let name = options.btf.display();
     let blob = fs::read(&options.btf).map_err(|error| format!("kernel type information {name}: {error}"))?;
     let describe = |error: &dyn std::error::Error| format!("kernel type information {name}: {error}");
     let btf = Btf::parse(&blob).map_err(|error| describe(&error))?;
-    let offsets = offsets::resolve(&btf);
-    let unfit = signature::unfit(&btf);
+    let known = Known {
+        offsets: offsets::resolve(&btf),
+        unfit: signature::unfit(&btf),
+        drop_reasons: btf.enumerators("skb_drop_reason").unwrap_or_default(),
+    };
     let sparse = btf::sparse(&btf, &feature::hooks()).map_err(|error| describe(&error))?;
     // The kernel's blob and its index are gone before the next allocations, so that the peak is one of the two.
     drop(btf);
     drop(blob);
     let btf = AyaBtf::parse(&sparse, Endianness::default()).map_err(|error| describe(&error))?;
-    Ok((btf, offsets, unfit))
+    Ok((btf, known))
 }
 
 /// One sentence for an error with its causes.

@@ -18,6 +18,11 @@ struct Signature {
 const SIGNATURES: &[Signature] = &[
     Signature { program: "oom_victim", hook: "mark_victim", argument: 0, is: "task_struct" },
     Signature { program: "oom_victim_pid", hook: "mark_victim", argument: 0, is: "int" },
+    Signature { program: "bio_queue", hook: "block_bio_queue", argument: 0, is: "bio" },
+    Signature { program: "bio_queue_of", hook: "block_bio_queue", argument: 1, is: "bio" },
+    Signature { program: "disk_latency", hook: "block_io_done", argument: 0, is: "request" },
+    Signature { program: "disk_latency_rq", hook: "block_rq_complete", argument: 0, is: "request" },
+    Signature { program: "skb_drop", hook: "kfree_skb", argument: 2, is: "skb_drop_reason" },
 ];
 
 /// Programs that do not fit their hook on this kernel, with the reason. A hook that is not there at all is reported when

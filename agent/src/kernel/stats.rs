@@ -85,7 +85,11 @@ pub fn programs(ebpf: &Ebpf) -> Vec<ProgramStats> {
 /// Descriptors of the object's maps, to ask about them later.
 pub fn map_fds(ebpf: &Ebpf) -> Vec<(String, OwnedFd)> {
     let fd = |(name, map): (&str, &Map)| {
-        let (Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::RingBuf(data)) = map
+        let (Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::PerCpuHashMap(data)
+        | Map::RingBuf(data)) = map
         else {
             return None;
         };

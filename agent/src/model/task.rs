@@ -55,22 +55,27 @@ impl Waited {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadExit {
     /// Its process.
-    pub origin: Origin,
+    pub owner: Departed,
     /// Its id.
     pub tid: u32,
-    /// It was a thread of the kernel.
-    pub is_kernel: bool,
     /// What it had waited in all.
     pub waited: Waited,
+}
+
+/// A process that may be gone by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// Where it lived; without a pid when it is too young to be known, and perhaps several ones of a name.
+    pub origin: Origin,
+    /// It was the kernel itself, unless the cgroups say otherwise.
+    pub is_kernel: bool,
 }
 
 /// Threads of one owner that ended between two passes and were listed by none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShortLived {
-    /// Their process; without a pid when it is too young to be known, and perhaps several ones of a name.
-    pub origin: Origin,
-    /// They were threads of the kernel.
-    pub is_kernel: bool,
+    /// Their process.
+    pub owner: Departed,
     /// What they had waited in all.
     pub waited: Waited,
 }

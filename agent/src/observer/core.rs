@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    clock, datagrams, latency::LatencyLabels, measured, names, namespaces::Namespaces, processes,
-    series::SeriesLabels, suspects::Suspects, traffic,
+    clock, datagrams, latency::LatencyLabels, measured, names, namespaces::Namespaces, optional::Optional,
+    processes, series::SeriesLabels, suspects::Suspects, traffic,
 };
 use crate::edges::EdgeStats;
 use crate::enrich::runtimes::Inspector;
@@ -18,6 +18,7 @@ use crate::model::{BootNanos, TcpSocket, UnixMillis};
 use crate::node::{self, NodeIdentity, NodeReader};
 use crate::probes::{self, Event, cgroup::CgroupEvent};
 use crate::registry::{Labels, Rejections, Snapshot, SnapshotBuilder};
+use crate::resources::DiskNames;
 use crate::state::{Connections, Datagrams, Measurements, Names};
 use crate::telemetry::{QueueFill, Telemetry};
 use crate::translate::Translator;
@@ -75,6 +76,7 @@ pub struct Core {
     pub(super) parts: Parts,
     pub(super) telemetry: Telemetry,
     pub(super) measurements: Measurements,
+    optional: Optional,
     series: SeriesLabels,
     latency: LatencyLabels,
     namespaces: Namespaces,
@@ -90,6 +92,7 @@ impl Core {
         let mut core = Self {
             telemetry: Telemetry::new(clock::unix()),
             measurements: Measurements::default(),
+            optional: Optional::default(),
             series: SeriesLabels::default(),
             latency: LatencyLabels::default(),
             namespaces: Namespaces::new(&parts.proc_root),
@@ -202,6 +205,7 @@ impl Core {
         self.measurements.forget(&retired);
         parts.datagrams.drop_workloads(&retired);
         names::forget(&mut parts.names, &parts.connections, now);
+        self.optional.forget(&retired);
         series.retain(&parts.connections);
         let tracked = parts.kernel.tracked_sockets();
         telemetry.tracked_connections(tracked.len());
@@ -222,6 +226,9 @@ impl Core {
         self.pass_sockets();
         self.pass_datagrams();
         self.drain();
+        let now = clock::boot();
+        self.optional.observe(&mut self.parts.kernel, &mut self.parts.workloads, now);
+        self.optional.watch(&mut self.parts.kernel, now);
     }
 
     fn pass_datagrams(&mut self) {
@@ -270,6 +277,7 @@ impl Core {
                 connections.merge_workload(merged.from, merged.into);
                 self.measurements.merge(merged.from, merged.into);
                 datagrams.merge_workload(merged.from, merged.into);
+                self.optional.merge(merged.from, merged.into);
             }
         }
         while let Some(container) = workloads.next_inspection() {
@@ -303,6 +311,8 @@ impl Core {
         datagrams::emit(&parts.datagrams, &parts.workloads, now, &mut builder);
         datagrams::emit_stats(&parts.datagrams, &mut builder);
         names::emit(&parts.names, &parts.connections, &mut builder);
+        let disks = DiskNames::read(&parts.proc_root);
+        self.optional.collect(&parts.kernel, &parts.workloads, &disks, &mut builder, now);
         parts.edges.collect(&mut builder);
         parts.translator.collect(&mut builder);
         self.telemetry.collect_kernel(&mut parts.kernel, &mut builder);

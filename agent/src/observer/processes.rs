@@ -5,6 +5,7 @@ use super::core::Core;
 use crate::enrich::Workloads;
 use crate::kernel::FeatureId;
 use crate::model::BootNanos;
+use crate::probes::block;
 use crate::probes::process::{self, Gather, ProcessEvent};
 use crate::state::Measurements;
 
@@ -40,8 +41,13 @@ impl Core {
         self.parts.kernel.take_exited(|key, exited| {
             workloads.threads_exited(&process::short_lived(key, exited), now);
         });
+        let measurements = &mut self.measurements;
+        self.parts.kernel.take_bios(|key, counts| {
+            let (owner, device, counts) = block::disk_io(key, counts);
+            measurements.disk_io(workloads.resolve_departed(&owner, now), device, counts);
+        });
         for (workload, ns) in workloads.take_disk_waits() {
-            self.measurements.disk_wait(workload, ns);
+            measurements.disk_wait(workload, ns);
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use sonde_abi::process::{
-    Exited, ExitedKey, FLAG_EXITING, FLAG_KERNEL, KIND_EXITED, KIND_OOM_VICTIM, TaskRecord, UNMEASURED, pass,
+    Exited, FLAG_EXITING, FLAG_KERNEL, KIND_EXITED, KIND_OOM_VICTIM, OwnerKey, TaskRecord, UNMEASURED, pass,
 };
 use sonde_abi::{DecodeError, record};
 
-use crate::model::{CgroupId, HostPid, Origin, ShortLived, Task, Thread, ThreadExit, UptimeNanos, Waited};
+use crate::model::{
+    CgroupId, Departed, HostPid, Origin, ShortLived, Task, Thread, ThreadExit, UptimeNanos, Waited,
+};
 
 /// Something that happened to a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +29,8 @@ pub fn decode(bytes: &[u8]) -> Result<ProcessEvent, DecodeError> {
     let record: TaskRecord = record::decode(bytes)?;
     match record.header.kind {
         KIND_EXITED => Ok(ProcessEvent::Exited(ThreadExit {
-            origin: origin(&record),
+            owner: Departed { origin: origin(&record), is_kernel: record.flags & FLAG_KERNEL != 0 },
             tid: record.tid,
-            is_kernel: record.flags & FLAG_KERNEL != 0,
             waited: waited(&record),
         })),
         KIND_OOM_VICTIM => Ok(ProcessEvent::OomVictim(origin(&record))),
@@ -37,9 +38,9 @@ pub fn decode(bytes: &[u8]) -> Result<ProcessEvent, DecodeError> {
     }
 }
 
-/// Threads that the kernel half has added up.
-pub fn short_lived(key: &ExitedKey, exited: &Exited) -> ShortLived {
-    ShortLived {
+/// Whose something is that the kernel half has added up.
+pub fn owner(key: &OwnerKey) -> Departed {
+    Departed {
         origin: Origin {
             pid: HostPid(key.tgid),
             v2: CgroupId(key.cgroup_v2),
@@ -47,6 +48,13 @@ pub fn short_lived(key: &ExitedKey, exited: &Exited) -> ShortLived {
             comm: record::text(&key.comm).into(),
         },
         is_kernel: key.flags & FLAG_KERNEL != 0,
+    }
+}
+
+/// Threads that the kernel half has added up.
+pub fn short_lived(key: &OwnerKey, exited: &Exited) -> ShortLived {
+    ShortLived {
+        owner: owner(key),
         waited: Waited { cpu_ns: exited.run_delay_ns, disk_ns: exited.disk_delay_ns },
     }
 }

@@ -5,9 +5,12 @@
 //! written from this list; after a change, `SONDE_BLESS=1 cargo test -p sonde-agent --test surface` writes it anew.
 
 pub mod agent;
+pub mod block;
 pub mod container;
 pub mod dns;
+pub mod drops;
 pub mod node;
+pub mod sched;
 pub mod tcp;
 pub mod udp;
 
@@ -25,8 +28,17 @@ pub struct Section {
 }
 
 /// The families in the order of the reference.
-pub const SECTIONS: &[&Section] =
-    &[&node::SECTION, &container::SECTION, &tcp::SECTION, &udp::SECTION, &dns::SECTION, &agent::SECTION];
+pub const SECTIONS: &[&Section] = &[
+    &node::SECTION,
+    &container::SECTION,
+    &tcp::SECTION,
+    &udp::SECTION,
+    &dns::SECTION,
+    &sched::SECTION,
+    &block::SECTION,
+    &drops::SECTION,
+    &agent::SECTION,
+];
 
 /// Every metric of the catalogue.
 pub fn all() -> impl Iterator<Item = &'static Metric> {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::record::Key;
 use super::{COMM_LEN, Workloads};
-use crate::model::{BootNanos, HostPid, Origin, ShortLived, ThreadExit, Waited, WorkloadIx};
+use crate::model::{BootNanos, Departed, HostPid, Origin, ShortLived, ThreadExit, Waited, WorkloadIx};
 
 /// Victims that are remembered, and for how long: the kernel may choose a process again before it has ended.
 const VICTIMS: usize = 256;
@@ -29,16 +29,16 @@ impl Workloads {
 
     /// A thread that the last pass may have listed has ended.
     pub fn thread_exited(&mut self, exit: &ThreadExit, now: BootNanos) {
-        let counted = self.membership.end(exit.origin.pid, exit.tid);
+        let counted = self.membership.end(exit.owner.origin.pid, exit.tid);
         if self.membership.has_baseline() {
-            let ix = self.resolve_ended(&exit.origin, exit.is_kernel, now);
+            let ix = self.resolve_departed(&exit.owner, now);
             self.count_waited(ix, exit.waited.since(counted));
         }
     }
 
     /// Threads that no pass has listed have ended.
     pub fn threads_exited(&mut self, exited: &ShortLived, now: BootNanos) {
-        let ix = self.resolve_ended(&exited.origin, exited.is_kernel, now);
+        let ix = self.resolve_departed(&exited.owner, now);
         self.count_waited(ix, exited.waited);
     }
 
@@ -76,14 +76,16 @@ impl Workloads {
         }
     }
 
-    /// The workload of a process that may be gone. One that is too young to be known is told by its name.
-    fn resolve_ended(&mut self, origin: &Origin, is_kernel: bool, now: BootNanos) -> WorkloadIx {
-        if is_kernel {
-            self.now = self.now.max(now);
-            return self.find_or_make(Key::Executable("kernel".into()));
-        }
-        if let Some(ix) = self.resolve_owner(origin, now) {
+    /// The workload of a process that may be gone. One that is too young to be known is told by its name; what the kernel
+    /// does for nobody in particular is its own.
+    pub fn resolve_departed(&mut self, departed: &Departed, now: BootNanos) -> WorkloadIx {
+        let Departed { origin, is_kernel } = departed;
+        let anonymous = Origin { pid: HostPid(0), ..origin.clone() };
+        if let Some(ix) = self.resolve_owner(if *is_kernel { &anonymous } else { origin }, now) {
             return ix;
+        }
+        if *is_kernel {
+            return self.find_or_make(Key::Executable("kernel".into()));
         }
         let comm = &origin.comm;
         let whole = (comm.len() >= COMM_LEN).then(|| self.table.executable_with(comm)).flatten();

@@ -30,6 +30,22 @@ impl Btf<'_> {
         Ok((!name.is_empty()).then(|| name.to_owned()))
     }
 
+    /// Names and values of an enum, none when the kernel does not have it.
+    ///
+    /// # Errors
+    ///
+    /// The blob is damaged.
+    pub fn enumerators(&self, name: &str) -> Result<Vec<(String, u32)>, BtfError> {
+        let Some(id) = self.by_name.get(name) else { return Ok(Vec::new()) };
+        let ty = self.ty(*id)?;
+        let stride = if ty.kind == kind::ENUM64 { 12 } else { 8 };
+        let enumerator = |index: usize| {
+            let at = ty.at + TYPE_BYTES + index * stride;
+            Ok((self.string(word(self.blob, at)?)?.to_owned(), word(self.blob, at + 4)?))
+        };
+        (0..ty.vlen).map(enumerator).collect()
+    }
+
     /// What a type is, or points to, without typedefs and qualifiers; 0 for `void`.
     fn pointee(&self, id: u32) -> Result<u32, BtfError> {
         let id = self.strip(id)?;

@@ -86,9 +86,8 @@ fn ends_and_victims_are_told_apart() {
     let exited = Row { kind: KIND_EXITED, disk_delay_ns: 6, flags: FLAG_KERNEL, ..Row::new(7, 8, 1, 5) };
     let origin = Origin { pid: HostPid(7), v2: CgroupId(2), v1: CgroupId(1), comm: "name".into() };
     let expected = ThreadExit {
-        origin: origin.clone(),
+        owner: Departed { origin: origin.clone(), is_kernel: true },
         tid: 8,
-        is_kernel: true,
         waited: Waited { cpu_ns: 5, disk_ns: 6 },
     };
     assert_eq!(decode(&exited.bytes()), Ok(ProcessEvent::Exited(expected)));

@@ -27,6 +27,9 @@ super::catalog! {
     PROBE_STATE: Gauge "sonde_agent_probe_state" ["probe", "verdict"]
         "1 for the verdict on each probe: ok, unsupported, broken, disabled",
         from "the loader";
+    PROBES_SHED_TOTAL: Counter "sonde_agent_probes_shed_total" ["probe"]
+        "Optional probes that were detached because their programs took more CPU than they may",
+        from "the event loop";
     PROGRAM_RUNS_TOTAL: Counter "sonde_agent_program_runs_total" ["program"]
         "Runs of a kernel program",
         from "bpf_prog_info.run_cnt";

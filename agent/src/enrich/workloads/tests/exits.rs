@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sonde_abi::process::pass;
 
 use super::*;
-use crate::model::{ShortLived, ThreadExit, Waited};
+use crate::model::{Departed, ShortLived, ThreadExit, Waited};
 
 const CONTAINER: &str = "docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -87,7 +87,11 @@ impl Kernel {
         if pass::may_have_listed(self.mark, thread.started) {
             let waited = Waited { cpu_ns: thread.waited, disk_ns: 0 };
             let origin = self.origin(thread.pid);
-            self.events.push(ThreadExit { origin, tid: thread.tid, is_kernel: false, waited });
+            self.events.push(ThreadExit {
+                owner: Departed { origin, is_kernel: false },
+                tid: thread.tid,
+                waited,
+            });
         } else {
             self.sums[usize::from(pass::is_second(self.mark))] += thread.waited;
         }
@@ -120,7 +124,7 @@ impl Kernel {
         let resting = &mut self.sums[usize::from(!pass::is_second(self.mark))];
         let waited = Waited { cpu_ns: std::mem::take(resting), disk_ns: 0 };
         let origin = self.origin(0);
-        workloads.threads_exited(&ShortLived { origin, is_kernel: false, waited }, at(1));
+        workloads.threads_exited(&ShortLived { owner: Departed { origin, is_kernel: false }, waited }, at(1));
     }
 
     fn hand_over(&mut self, workloads: &mut Workloads) {
@@ -189,7 +193,7 @@ fn short_lived_processes_are_told_by_their_name() {
     for (comm, is_kernel) in [("a-name-that-is-", false), ("make", false), ("kworker/0:1", true), ("", false)]
     {
         let origin = Origin { comm: comm.into(), ..origin(0, NO_CGROUP, NO_CGROUP) };
-        workloads.threads_exited(&ShortLived { origin, is_kernel, waited }, at(2));
+        workloads.threads_exited(&ShortLived { owner: Departed { origin, is_kernel }, waited }, at(2));
     }
     assert_eq!(workloads.table.get(known).unwrap().run_delay_ns, 3);
     let waits = workloads.take_disk_waits();

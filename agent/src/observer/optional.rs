@@ -1,0 +1,193 @@
+//! Optional probes: their histograms and counters as series, and the watchdog that gives a probe up when it costs more
+//! than it may.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sonde_abi::latency::{BOUNDS, DISK_FIRST, Latency, RUN_QUEUE_FIRST};
+
+use crate::enrich::Workloads;
+use crate::kernel::{FeatureId, Keep, Kernel};
+use crate::model::{BootNanos, CgroupId, HostPid, Origin, WorkloadIx};
+use crate::registry::catalog::{agent, block, drops, sched};
+use crate::registry::{Buckets, Histogram, Labels, SnapshotBuilder};
+use crate::resources::{DeviceId, DiskNames};
+use crate::state::Latencies;
+
+/// A cgroup or a disk for which nothing came for so long gives its place in the kernel half to another one.
+const KEEP: Duration = Duration::from_secs(600);
+
+const RUN_QUEUE_BOUNDS: [f64; BOUNDS] = powers(RUN_QUEUE_FIRST);
+const RUN_QUEUE: Buckets = Buckets::new(&RUN_QUEUE_BOUNDS);
+const DISK_BOUNDS: [f64; BOUNDS] = powers(DISK_FIRST);
+const DISK: Buckets = Buckets::new(&DISK_BOUNDS);
+
+/// The kernel half's bounds in seconds.
+const fn powers(first: u32) -> [f64; BOUNDS] {
+    let mut bounds = [0.0; BOUNDS];
+    let mut index = 0;
+    while index < BOUNDS {
+        bounds[index] = (1_u64 << (first as usize + index)) as f64 / 1e9;
+        index += 1;
+    }
+    bounds
+}
+
+/// A disk and whether it is its writes.
+type DiskOperation = (DeviceId, bool);
+
+/// What optional probes counted.
+#[derive(Debug, Default)]
+pub struct Optional {
+    run_queues: Latencies<(CgroupId, CgroupId), WorkloadIx>,
+    disks: Latencies<DiskOperation, DiskOperation>,
+    watchdog: Watchdog,
+    shed: BTreeMap<String, u64>,
+}
+
+impl Optional {
+    /// Reads what the kernel half keeps.
+    pub fn observe(&mut self, kernel: &mut Kernel, workloads: &mut Workloads, now: BootNanos) {
+        let keep = |is_current| if is_current { Keep::Yes } else { Keep::No };
+        let run_queues = &mut self.run_queues;
+        kernel.run_queues(|key, total| {
+            let (v1, v2) = (CgroupId(key.cgroup_v1), CgroupId(key.cgroup_v2));
+            let origin = Origin { pid: HostPid(0), v1, v2, comm: "".into() };
+            let owner = workloads.resolve_owner(&origin, now);
+            keep(run_queues.observe((v1, v2), total, owner, now, KEEP))
+        });
+        let disks = &mut self.disks;
+        kernel.disk_latencies(|key, total| {
+            let disk = (DeviceId { major: key.major, minor: key.minor }, key.is_write != 0);
+            keep(disks.observe(disk, total, Some(disk), now, KEEP))
+        });
+    }
+
+    /// Gives up probes whose programs took more than their share of the CPUs since the last call.
+    pub fn watch(&mut self, kernel: &mut Kernel, now: BootNanos) {
+        let features =
+            kernel.features().iter().filter(|status| status.id.is_optional() && status.verdict.is_ok());
+        let running: Vec<FeatureId> = features.map(|status| status.id).collect();
+        if running.is_empty() {
+            return;
+        }
+        let programs: HashMap<String, Duration> =
+            kernel.programs().into_iter().map(|program| (program.name, program.run_time)).collect();
+        for feature in running {
+            let taken = feature.programs().filter_map(|program| programs.get(program)).sum();
+            if let Some(share) = self.watchdog.exceeded(feature, taken, now) {
+                let reason = format!(
+                    "given up: its programs took {:.1} % of the CPUs, and may take {:.1} %",
+                    share * 100.0,
+                    Watchdog::BUDGET * 100.0
+                );
+                tracing::warn!(probe = %feature, %reason, "probe");
+                kernel.shed(feature, reason);
+                *self.shed.entry(feature.to_string()).or_default() += 1;
+            }
+        }
+    }
+
+    /// Two workloads turned out to be one.
+    pub fn merge(&mut self, from: WorkloadIx, into: WorkloadIx) {
+        self.run_queues.merge(from, into);
+    }
+
+    /// Forgets workloads that are gone.
+    pub fn forget(&mut self, retired: &[WorkloadIx]) {
+        self.run_queues.forget(retired);
+    }
+
+    /// Adds the series.
+    pub fn collect(
+        &self,
+        kernel: &Kernel,
+        workloads: &Workloads,
+        names: &DiskNames,
+        builder: &mut SnapshotBuilder,
+        now: BootNanos,
+    ) {
+        let none = Labels::empty();
+        for (workload, latency) in self.run_queues.iter() {
+            if workloads.is_exported(workload, now) {
+                let value = histogram(RUN_QUEUE, latency);
+                builder.histogram(
+                    &sched::RUNQUEUE_LATENCY_SECONDS,
+                    workloads.labels(workload),
+                    &none,
+                    &value,
+                );
+            }
+        }
+        for ((device, is_write), latency) in self.disks.iter() {
+            let Some(name) = names.name(device) else { continue };
+            let metric = if is_write { &block::WRITE_LATENCY_SECONDS } else { &block::READ_LATENCY_SECONDS };
+            builder.histogram(metric, &none, &Labels::new([("device", name)]), &histogram(DISK, latency));
+        }
+        for (reason, count) in kernel.drops() {
+            builder.number(&drops::DROPPED_TOTAL, &none, &Labels::new([("reason", reason)]), count as f64);
+        }
+        for (probe, count) in &self.shed {
+            let own = Labels::new([("probe", probe.as_str())]);
+            builder.number(&agent::PROBES_SHED_TOTAL, &none, &own, *count as f64);
+        }
+    }
+}
+
+fn histogram(buckets: Buckets, latency: &Latency) -> Arc<Histogram> {
+    let sum = latency.sum_ns as f64 / 1e9;
+    let histogram = Histogram::from_counts(buckets, latency.counts, sum);
+    Arc::new(histogram.unwrap_or_else(|| Histogram::new(buckets)))
+}
+
+/// Watches what programs cost.
+#[derive(Debug, Default)]
+struct Watchdog(HashMap<FeatureId, (BootNanos, Duration)>);
+
+impl Watchdog {
+    /// Share of all CPUs' time that the programs of one optional probe may take.
+    const BUDGET: f64 = 0.01;
+    /// Over so long a time at least: a burst is no reason.
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    /// Takes in the run time of a feature's programs so far. At the end of a period, the share of the CPUs that they took
+    /// in it when that is too much.
+    fn exceeded(&mut self, feature: FeatureId, taken: Duration, now: BootNanos) -> Option<f64> {
+        let (since, before) = *self.0.entry(feature).or_insert((now, taken));
+        let elapsed = Duration::from_nanos(now.0.saturating_sub(since.0));
+        if elapsed < Self::PERIOD {
+            return None;
+        }
+        self.0.insert(feature, (now, taken));
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let share = taken.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64() / cpus as f64;
+        (share > Self::BUDGET).then_some(share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_given_up_after_a_period_above_its_budget() {
+        let at = |seconds: u64| BootNanos(seconds * 1_000_000_000);
+        let cpus = std::thread::available_parallelism().unwrap().get() as f64;
+        let cost = |seconds: f64| Duration::from_secs_f64(seconds * cpus * Watchdog::BUDGET);
+        let mut watchdog = Watchdog::default();
+        let mut exceeded = |taken, now| watchdog.exceeded(FeatureId::RunQueue, taken, at(now));
+        assert_eq!(exceeded(cost(500.0), 100), None, "what was before the first look");
+        assert_eq!(exceeded(cost(509.0), 109), None, "the period is not over");
+        assert_eq!(exceeded(cost(509.5), 110), None, "just within");
+        let share = exceeded(cost(530.0), 120).expect("two times the budget");
+        assert!((share / Watchdog::BUDGET - 2.05).abs() < 1e-6, "{share}");
+    }
+
+    #[test]
+    fn bounds_are_the_kernel_halfs() {
+        assert_eq!(RUN_QUEUE.bounds()[0], 4.096e-6);
+        assert_eq!(RUN_QUEUE.bounds()[BOUNDS - 1], 0.536870912);
+        assert_eq!((DISK.bounds()[0], DISK.bounds()[BOUNDS - 1]), (1.6384e-5, 2.147483648));
+    }
+}
