@@ -14,6 +14,7 @@
 //! | [`tsdb`], [`promql`] | Prometheus and VictoriaMetrics, and questions to them |
 //! | [`http`], [`remote_write`], [`exposition`] | the wire, written here again so that the product is not its own judge |
 //! | [`traffic`] | connections and bytes in exact numbers, in a process of their own |
+//! | [`datagrams`], [`dns`] | datagrams in exact numbers; a small name server |
 //! | [`strace`] | the order of system calls |
 //! | [`guest`] | what PID 1 of the kernel matrix does |
 
@@ -22,6 +23,8 @@
 pub mod cgroup;
 pub mod containerd;
 pub mod cri;
+pub mod datagrams;
+pub mod dns;
 pub mod docker;
 pub mod exposition;
 pub mod guest;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::{datagrams, dns};
+
 pub mod endings;
 
 /// Bytes that a server sends on every connection.
@@ -51,12 +53,16 @@ pub fn run(arguments: &[&str]) -> Result<()> {
         ["be-reset", address, count] => endings::be_reset(parse(address)?, parse(count)?),
         ["ignore", address, queue] => endings::ignore(parse(address)?, parse(queue)?),
         ["half-reset", address, count] => endings::reset_in_handshake(parse(address)?, parse(count)?),
+        ["udp", rest @ ..] => datagrams::run(rest),
+        ["dns", rest @ ..] => dns::run(rest),
         ["wait"] => loop {
             std::thread::park();
         },
         ["burn", millis] => burn(Duration::from_millis(parse(millis)?)),
         ["allocate", bytes] => allocate(parse(bytes)?),
-        _ => bail!("unknown arguments {arguments:?}; known are\n{USAGE}"),
+        _ => {
+            bail!("unknown arguments {arguments:?}; known are\n{USAGE}\n{}\n{}", datagrams::USAGE, dns::USAGE)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod dns;
 mod endurance;
 mod failures;
 mod harness;
@@ -17,3 +18,4 @@ mod runtimes;
 mod services;
 mod surface;
 mod tcp;
+mod udp;

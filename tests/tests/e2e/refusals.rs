@@ -15,7 +15,7 @@ use sonde_tests::{http, require, skip, wait};
 use crate::support::{serve, traffic};
 
 /// Probes: what stops all of them is said once for each, with what is missing without it.
-const PROBES: usize = 4;
+const PROBES: usize = 16;
 /// A problem that lasts may be said again, at a rate that is no flood.
 const REMINDERS: usize = 3;
 

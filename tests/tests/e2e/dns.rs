@@ -1,0 +1,169 @@
+//! DNS: names of destinations, from a name server of the test's own in a namespace of its own.
+
+use std::process::Command;
+
+use sonde_tests::cgroup::ServiceCgroup;
+use sonde_tests::dns::{ALIASED, MANY, NEVER, ONE};
+use sonde_tests::netns::Netns;
+use sonde_tests::process::{Process, run};
+use sonde_tests::product::Sonde;
+use sonde_tests::skip::Need;
+use sonde_tests::tsdb::{Kind, Tsdb};
+use sonde_tests::{require, wait};
+
+use crate::support::{TRAFFIC, serve};
+
+/// A namespace whose loopback has all addresses that the name server knows, and the server in it.
+struct Network {
+    namespace: Netns,
+    service: ServiceCgroup,
+    directory: tempfile::TempDir,
+    _name_server: Process,
+}
+
+impl Network {
+    #[track_caller]
+    fn new(service: &str) -> Self {
+        let (namespace, service) = (Netns::new(), ServiceCgroup::new(service));
+        let directory = tempfile::tempdir().expect("create a directory");
+        for address in MANY.iter().chain(&ONE).chain([&ALIASED]) {
+            let bits = if address.contains(':') { 128 } else { 32 };
+            let address = format!("{address}/{bits}");
+            run(namespace.command("ip").args(["address", "add", &address, "dev", "lo"]));
+        }
+        let mut command = namespace.command(TRAFFIC);
+        command.args(["dns", "serve", "127.0.0.1:53"]);
+        let server = Process::start("name-server", command, directory.path());
+        wait::until("the name server to listen", || {
+            wait::ensure(server.output().contains("listening"), || server.output())
+        });
+        Self { namespace, service, directory, _name_server: server }
+    }
+
+    /// A program of the service, inside.
+    fn command(&self, program: &str) -> Command {
+        let mut command = self.service.command("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.namespace.name())).args(["--", program]);
+        command
+    }
+
+    /// Asks for the addresses of both families, as a resolver does.
+    #[track_caller]
+    fn resolve(&self, name: &str) {
+        let output = self.command("/bin/busybox").args(["nslookup", name, "127.0.0.1"]).output();
+        // It fails when a name has no address of one family.
+        let output = output.expect("run nslookup");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("answer"), "{output:?}");
+    }
+
+    #[track_caller]
+    fn connect(&self, address: &str, count: u32) {
+        run(self.command(TRAFFIC).args(["connect", address, &count.to_string()]));
+    }
+
+    #[track_caller]
+    fn serve(&self, address: &str) -> Process {
+        serve(self.namespace.command(TRAFFIC), address, self.directory.path())
+    }
+}
+
+#[test]
+fn destinations_have_the_names_that_were_asked_for() {
+    require!(
+        Need::Root,
+        Need::Tool("ip"),
+        Need::Tool("nsenter"),
+        Need::File("/bin/busybox"),
+        Need::File("/proc/net/if_inet6"),
+        Need::Tool("prometheus")
+    );
+    let prometheus = Tsdb::start(Kind::Prometheus);
+    let agent = Sonde::agent().with("--remote-write", prometheus.remote_write()).start();
+    let network = Network::new("dns-names");
+    let _server = network.serve("[::]:9300");
+    for name in ["one.test", "many.test", "alias.test", "never.test", "unknown.test"] {
+        network.resolve(name);
+    }
+    network.connect(&format!("{}:9300", ONE[0]), 3);
+    network.connect(&format!("[{}]:9300", ONE[1]), 2);
+    network.connect(&format!("{ALIASED}:9300"), 1);
+    for (address, count) in MANY.iter().zip([4, 5, 6]) {
+        network.connect(&format!("{address}:9300"), count);
+    }
+    let id = network.service.id();
+    let connects = |destination: &str, actual: &str| {
+        format!(
+            "container_net_tcp_successful_connects_total{{container_id=\"{id}\",\
+             destination=\"{destination}\",actual_destination=\"{actual}\"}}"
+        )
+    };
+    let fqdn = |ip: &str, name: &str| format!("ip_to_fqdn{{ip=\"{ip}\",fqdn=\"{name}\"}}");
+    let one = format!("{}:9300", ONE[0]);
+    prometheus.promql().expect(&[
+        (fqdn(ONE[0], "one.test"), 1.0),
+        (fqdn(ONE[1], "one.test"), 1.0),
+        (fqdn(ALIASED, "alias.test"), 1.0),
+        (connects(&one, &one), 3.0),
+        // Three public addresses of one name are one destination.
+        (connects("many.test:9300", ""), 15.0),
+    ]);
+    let metrics = agent.metrics().expect("scrape");
+    for ip in MANY.iter().chain([&NEVER]) {
+        assert!(metrics.select("ip_to_fqdn", &[("ip", ip)]).is_empty(), "{ip} is no destination");
+    }
+    let own = [("container_id", id)];
+    let shown = metrics.select("container_net_tcp_successful_connects_total", &own).len();
+    assert_eq!(shown, 4, "two addresses of one name, an alias, and the name of many");
+}
+
+#[test]
+fn failures_belong_to_the_name_too() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::File("/bin/busybox"));
+    let agent = Sonde::agent().start();
+    let network = Network::new("dns-failures");
+    network.resolve("many.test");
+    run(network.command(TRAFFIC).args(["refused", &format!("{}:9301", MANY[0]), "2"]));
+    run(network.command(TRAFFIC).args(["refused", &format!("{}:9301", MANY[2]), "3"]));
+    let labels = [("container_id", network.service.id()), ("destination", "many.test:9301")];
+    agent.expect(&[("container_net_tcp_failed_connects_total", &labels, 5.0)]);
+}
+
+#[test]
+fn answers_over_tcp_are_read() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"));
+    let agent = Sonde::agent().start();
+    let network = Network::new("dns-tcp");
+    let _server = network.serve("0.0.0.0:9300");
+    run(network.command(TRAFFIC).args(["dns", "ask-tcp", "127.0.0.1:53", "alias.test"]));
+    network.connect(&format!("{ALIASED}:9300"), 1);
+    agent.expect(&[("ip_to_fqdn", &[("ip", ALIASED), ("fqdn", "alias.test")], 1.0)]);
+}
+
+#[test]
+fn a_message_that_is_none_harms_nothing() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let agent = Sonde::agent().start();
+    let (namespace, service) = (Netns::new(), ServiceCgroup::new("dns-garbage"));
+    let mut command = namespace.command(TRAFFIC);
+    command.args(["udp", "sink", "127.0.0.1:9302"]);
+    let sink = Process::start("sink", command, directory.path());
+    wait::until("the sink to listen", || wait::ensure(sink.output().contains("listening"), || sink.output()));
+    let mut command = service.command("nsenter");
+    command.arg(format!("--net=/run/netns/{}", namespace.name()));
+    run(command.args(["--", TRAFFIC, "dns", "garbage", "127.0.0.1:9302", "40"]));
+    agent.expect(&[("sonde_agent_events_total", &[("event", "dns_malformed")], 40.0)]);
+}
+
+#[test]
+fn without_the_capability_addresses_have_no_names() {
+    require!(Need::Root, Need::Tool("setpriv"));
+    // CAP_SYS_ADMIN includes it.
+    let agent = Sonde::agent().behind(&["setpriv", "--bounding-set", "-net_admin,-sys_admin", "--"]).start();
+    let status = agent.status();
+    let probes = status["probes"].as_array().expect("a list of probes");
+    let probe = probes.iter().find(|probe| probe["name"] == "dns/answers").expect("the probe");
+    assert_eq!(probe["verdict"], "broken", "{probe:#}");
+    let reason = probe["reason"].as_str().expect("a reason");
+    assert!(reason.contains("CAP_NET_ADMIN"), "{reason}");
+}
