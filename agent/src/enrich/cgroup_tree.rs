@@ -212,6 +212,12 @@ impl CgroupTree {
         TreeStats { known: self.cgroups.len(), ..self.stats }
     }
 
+    /// Cgroups that there is room for.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.cgroups.capacity()
+    }
+
     fn may_scan(&self, now: BootNanos) -> bool {
         self.scanned.is_none_or(|at| now.0.saturating_sub(at.0) >= self.scan_interval)
     }

@@ -71,8 +71,17 @@ impl Inspections {
 
     /// The workload is gone.
     pub fn forget(&mut self, workload: WorkloadIx) {
-        self.attempts.remove(&workload);
-        self.waiting.retain(|(_, other), _| *other != workload);
+        if self.attempts.remove(&workload).is_some() {
+            self.waiting.retain(|(_, other), _| *other != workload);
+            // While nobody can be asked, nobody else takes it out.
+            self.ready.retain(|container| container.workload != workload);
+        }
+    }
+
+    /// Places taken, of those who are ready, wait, or were asked about.
+    #[cfg(test)]
+    pub fn capacities(&self) -> [usize; 2] {
+        [self.ready.capacity(), self.attempts.capacity()]
     }
 
     /// Containers without a final answer.

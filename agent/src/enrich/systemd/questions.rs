@@ -62,6 +62,12 @@ impl Questions {
     pub fn pending(&self) -> usize {
         self.attempts.len()
     }
+
+    /// Services that there is room for.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.attempts.capacity()
+    }
 }
 
 #[cfg(test)]

@@ -46,6 +46,10 @@ pub(super) struct Table {
     next: u32,
     max: usize,
     keep_gone: u64,
+    /// Forgotten since the last [`retire`](Self::retire).
+    evicted: Vec<WorkloadIx>,
+    /// When there was no room and none could be made.
+    crowded_at: Option<BootNanos>,
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -63,6 +67,8 @@ impl Table {
             by_container_id: HashMap::new(),
             overflow,
             filter,
+            evicted: Vec::new(),
+            crowded_at: None,
             next: Workloads::OVERFLOW.0 + 1,
             max,
             keep_gone: u64::try_from(keep_gone.as_nanos()).unwrap_or(u64::MAX),
@@ -104,8 +110,11 @@ impl Table {
         })
     }
 
-    /// Adds a workload, or `None` when the table is full.
+    /// Adds a workload, or `None` when the table is full of those who live or went a moment ago.
     pub(super) fn insert(&mut self, record: Record) -> Option<WorkloadIx> {
+        if self.records.len() >= self.max {
+            self.make_room(record.created);
+        }
         if self.records.len() >= self.max {
             return None;
         }
@@ -140,27 +149,57 @@ impl Table {
 
     /// Forgets what is gone long enough. See [`Workloads::retired`].
     pub(super) fn retire(&mut self, now: BootNanos, evicted: &mut u64) -> Vec<WorkloadIx> {
-        let gone_for = |record: &Record| now.0.saturating_sub(record.last_seen.0);
-        let is_done = |record: &Record| gone_for(record) >= self.keep_gone;
-        let mut retired: Vec<_> =
-            self.records.iter().filter(|(_, record)| is_done(record)).map(|(ix, _)| *ix).collect();
+        let mut retired = std::mem::take(&mut self.evicted);
+        *evicted += retired.len() as u64;
+        let done: Vec<_> =
+            self.records.iter().filter(|(_, record)| self.is_done(record, now)).map(|(ix, _)| *ix).collect();
+        done.iter().for_each(|ix| self.remove(*ix));
+        retired.extend(done);
         let room = self.max - self.max / 8;
-        let excess = (self.records.len() - retired.len()).saturating_sub(room);
-        if excess > 0 {
-            let mut gone: Vec<_> = self
-                .records
-                .iter()
-                .filter(|(_, record)| !is_done(record) && gone_for(record) >= KEEP_GONE_IN_NEED)
-                .map(|(ix, record)| (record.last_seen, *ix))
-                .collect();
-            gone.sort_unstable();
-            gone.truncate(excess);
-            *evicted += gone.len() as u64;
-            retired.extend(gone.into_iter().map(|(_, ix)| ix));
-        }
+        let gone = self.gone_longest(self.records.len().saturating_sub(room), now);
+        gone.iter().for_each(|ix| self.remove(*ix));
+        *evicted += gone.len() as u64;
+        retired.extend(gone);
         retired.sort_unstable();
-        retired.iter().for_each(|ix| self.remove(*ix));
         retired
+    }
+
+    fn is_done(&self, record: &Record, now: BootNanos) -> bool {
+        gone_for(record, now) >= self.keep_gone
+    }
+
+    /// At most so many workloads that went long enough ago to be forgotten in need of room, the ones gone longest first.
+    fn gone_longest(&self, count: usize, now: BootNanos) -> Vec<WorkloadIx> {
+        if count == 0 {
+            return Vec::new();
+        }
+        let gone = self.records.iter().filter(|(_, record)| gone_for(record, now) >= KEEP_GONE_IN_NEED);
+        let mut gone: Vec<_> = gone.map(|(ix, record)| (record.last_seen, *ix)).collect();
+        gone.sort_unstable();
+        gone.into_iter().map(|(_, ix)| ix).take(count).collect()
+    }
+
+    /// Makes room between two visits of the collector of garbage, for an eighth of the table at once. The other tables are
+    /// told by the next [`retire`](Self::retire); meanwhile what they hold of the evicted is not shown.
+    fn make_room(&mut self, now: BootNanos) {
+        if self.crowded_at.is_some_and(|at| now.0.saturating_sub(at.0) < SECOND) {
+            return;
+        }
+        let gone = self.gone_longest((self.max / 8).max(1), now);
+        self.crowded_at = gone.is_empty().then_some(now);
+        gone.iter().for_each(|ix| self.remove(*ix));
+        self.evicted.extend(gone);
+    }
+
+    /// Rows, keys, names, and those who wait to be told: how many there are, and how many there is room for.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> [(usize, usize); 4] {
+        [
+            (self.records.len(), self.records.capacity()),
+            (self.by_key.len(), self.by_key.capacity()),
+            (self.by_container_id.len(), self.by_container_id.capacity()),
+            (self.evicted.len(), self.evicted.capacity()),
+        ]
     }
 
     fn remove(&mut self, ix: WorkloadIx) {
@@ -188,4 +227,8 @@ impl Table {
         self.records.insert(merged.into, newer);
         Some(merged)
     }
+}
+
+fn gone_for(record: &Record, now: BootNanos) -> u64 {
+    now.0.saturating_sub(record.last_seen.0)
 }

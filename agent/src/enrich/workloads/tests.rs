@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
+mod churn;
 mod disks;
 mod exits;
 mod hints;
@@ -24,7 +25,10 @@ struct Machine {
 
 impl Machine {
     fn with_mounts(mounts: &str) -> Self {
-        let root = tempfile::tempdir().unwrap();
+        Self::below(tempfile::tempdir().unwrap(), mounts)
+    }
+
+    fn below(root: tempfile::TempDir, mounts: &str) -> Self {
         let machine = Self { root };
         machine.write("proc/1/mountinfo", mounts);
         for line in mounts.lines() {
@@ -381,28 +385,6 @@ fn the_gone_are_retired_after_ten_minutes() {
         ix,
         "an index is never used twice"
     );
-}
-
-#[test]
-fn churn_keeps_the_table_bounded_and_everything_counted() {
-    let machine = Machine::v2();
-    let settings = Settings { max_workloads: 64, ..machine.settings() };
-    let mut workloads = Workloads::new(settings);
-    let mut retired = 0;
-    for number in 0..10_000u64 {
-        let now = at(number);
-        let path = format!("/docker/{number:012x}{:052x}", 0);
-        workloads.handle_cgroup_created(Hierarchy::V2, CgroupId(number + 1), &path);
-        workloads.resolve(&origin(7, NO_CGROUP, CgroupId(number + 1)), now);
-        workloads.handle_cgroup_removed(Hierarchy::V2, CgroupId(number + 1));
-        retired += workloads.retired(now).len() as u64;
-    }
-    let stats = workloads.stats();
-    // One a second, each kept for a minute after it was last seen: none has to share the overflow.
-    assert_eq!((stats.containers, stats.overflowed), (60, 0), "{stats:?}");
-    assert_eq!((retired, stats.evicted), (9_940, 9_940));
-    assert!(stats.tree.known <= 61, "{stats:?}");
-    assert_eq!(stats.inspections_pending, stats.containers);
 }
 
 #[test]
