@@ -5,6 +5,7 @@
 
 mod build;
 mod command_line;
+mod networks;
 mod probes;
 mod reference;
 mod settings;
@@ -13,6 +14,7 @@ mod sources;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
@@ -24,6 +26,8 @@ pub use command_line::{Command, clap};
 pub use probes::{Probe, ProbeSwitches, Switch};
 pub use reference::reference;
 use sources::Sources;
+
+use crate::networks::Networks;
 
 /// Settings of the agent, all of them valid.
 #[derive(Clone, Debug)]
@@ -52,6 +56,10 @@ pub struct Config {
     pub ephemeral_ports: Option<RangeInclusive<u16>>,
     /// How long what is gone is kept: containers, and destinations without connections.
     pub forget_after: Duration,
+    /// Networks whose traffic is added up apart.
+    pub networks: Networks,
+    /// The node's own zone.
+    pub zone: Option<Arc<str>>,
     /// Which probes are wanted.
     pub probes: ProbeSwitches,
     /// Sockets of container runtimes at unusual places.

@@ -12,6 +12,7 @@ pub mod fuzz;
 pub mod health;
 pub mod kernel;
 pub mod model;
+pub mod networks;
 pub mod node;
 pub mod observer;
 pub mod probes;

@@ -14,6 +14,7 @@ use crate::enrich::systemd::Asker;
 use crate::enrich::{Settings, Workloads, runtimes};
 use crate::health::Board;
 use crate::kernel::{FeatureId, FeatureStatus, Kernel, Options, Unwanted};
+use crate::networks::NodeTotals;
 use crate::node::{NodeIdentity, NodeReader};
 use crate::observer::{self, Parts};
 use crate::registry::Labels;
@@ -43,6 +44,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let (observer, handle) = observer::new(Parts {
         kernel,
         translator,
+        totals: NodeTotals::new(config.networks.clone(), config.zone.clone()),
         connections: Connections::new(limits(&config)),
         datagrams: Datagrams::default(),
         names: Names::new(ADDRESSES_MAX),

@@ -35,6 +35,8 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
         max_series_per_container: read.number("max-series-per-container", 100..=1_000_000),
         max_series: read.number("max-series", 1_000..=10_000_000),
         ephemeral_ports: read.ephemeral_ports(),
+        networks: read.networks(),
+        zone: read.zone(),
         probes: read.probes(),
         runtime_sockets: read.runtime_sockets(),
         proc_root: read.proc_root(),
@@ -46,14 +48,14 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
     }
 }
 
-struct Reader<'a> {
-    sources: Sources,
+pub(super) struct Reader<'a> {
+    pub(super) sources: Sources,
     problems: &'a mut Problems,
 }
 
 impl Reader<'_> {
     /// The value of a setting, its default when none was given; `None` when it has neither.
-    fn text(&self, name: &str) -> Option<Given> {
+    pub(super) fn text(&self, name: &str) -> Option<Given> {
         let given = self.sources.all(name).last().cloned();
         let setting = setting(name);
         let default = (!setting.default.is_empty()).then(|| Given::new(setting, name, setting.default));
@@ -70,7 +72,7 @@ impl Reader<'_> {
         })
     }
 
-    fn problem(&mut self, given: &Given, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, given: &Given, message: impl Into<String>) {
         self.problems.push(&given.path, message, given.setting.allowed);
     }
 

@@ -24,7 +24,7 @@ const FILE: &str = r#"
 ## File
 
 The keys are the flags with `_` for `-`. What a flag cannot say about a remote-write target stands in a table with the
-names of Prometheus' own configuration:
+names of Prometheus' own configuration, and networks may stand in tables too:
 
 ```toml
 scrape_interval = "15s"
@@ -32,6 +32,11 @@ container_deny = ["^/system.slice/", "^/host/"]
 
 [probe]
 tcp = "on"
+
+[[network]]                      # as --network; cidr is a text or a list of them
+cidr = ["10.1.0.0/16", "fd00:1::/32"]
+zone = "eu-central-1a"
+class = "vpc"                    # optional; else private, public and so on, by the address
 
 [[remote_write]]
 url = "https://tsdb.example/api/v1/write"

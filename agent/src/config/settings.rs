@@ -126,6 +126,14 @@ pub static SETTINGS: &[Setting] = &[
         .coroot("ephemeral-port-range")
         .help("Fold destinations with a port in this range into one"),
     Setting::many(
+        "network",
+        "CIDR=ZONE[/CLASS]",
+        "CIDR=ZONE, CIDR=ZONE/CLASS or CIDR=/CLASS; names of up to 64 letters, digits, `.`, `_` and `-`; up to 1024 networks",
+    )
+    .help("Add up the node's traffic with this network under its zone and class; the longest one that holds an address counts"),
+    Setting::one("zone", "NAME", "", "up to 64 letters, digits, `.`, `_` and `-`")
+        .help("The zone this node is in; found from the cloud or from the networks when absent"),
+    Setting::many(
         "probe",
         "NAME=SWITCH",
         "NAME of tcp, process, block, cgroup, net, udp, dns, runqueue, block-latency, drops; SWITCH of on, off, auto",

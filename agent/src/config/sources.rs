@@ -6,8 +6,8 @@ use std::path::Path;
 use clap::ArgMatches;
 use sonde_collector::config::{ConfigText, Problems, RemoteWriteTarget};
 
-use super::command_line;
 use super::settings::{CONFIG, SETTINGS, Setting};
+use super::{command_line, networks};
 
 /// One value as it was given. Not printable: it may be a secret.
 #[derive(Clone)]
@@ -99,8 +99,15 @@ impl Sources {
                 }
             }
             toml::Value::Array(values) if setting.repeatable => {
-                for (index, value) in values.iter().enumerate() {
-                    self.take_scalar(setting, format!("{key}[{index}]"), value, problems);
+                for (index, value) in values.into_iter().enumerate() {
+                    let path = format!("{key}[{index}]");
+                    match value {
+                        toml::Value::Table(table) if setting.name == "network" => {
+                            let given = networks::from_table(&path, table, problems);
+                            given.into_iter().for_each(|given| self.add(given));
+                        }
+                        value => self.take_scalar(setting, path, &value, problems),
+                    }
                 }
             }
             value => self.take_scalar(setting, key.to_owned(), &value, problems),

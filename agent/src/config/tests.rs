@@ -317,3 +317,49 @@ proptest::proptest! {
         let _ = given(&[]).file(&file).read();
     }
 }
+
+#[test]
+fn networks_are_given_by_flags_or_by_tables() {
+    let found = |config: &Config, address: &str| {
+        let networks = &config.networks;
+        networks.find(address.parse().unwrap()).map(|index| networks.get(index).to_string())
+    };
+    let config =
+        given(&["--zone", "eu-1a", "--network", "10.0.0.0/8=eu-1a", "--network", "10.2.0.0/16=b/vpc"])
+            .config();
+    assert_eq!(config.zone.as_deref(), Some("eu-1a"));
+    assert_eq!(found(&config, "10.2.3.4").as_deref(), Some("10.2.0.0/16=b/vpc"));
+    let tables = "[[network]]\ncidr = ['10.1.0.0/16', 'fd00:1::/32']\nzone = 'a'\n[[network]]\ncidr = '192.0.2.1'\nclass = 'partner'\n";
+    let config = given(&[]).file(tables).config();
+    assert_eq!(found(&config, "fd00:1::9").as_deref(), Some("fd00:1::/32=a"));
+    assert_eq!(found(&config, "192.0.2.1").as_deref(), Some("192.0.2.1/32=/partner"));
+    assert_eq!(found(&config, "10.2.0.1"), None);
+    let config = given(&["--network", "10.2.0.0/16=b"]).file(tables).config();
+    assert_eq!(found(&config, "10.1.0.1"), None, "flags win over the file");
+}
+
+#[test]
+fn what_is_wrong_with_networks_is_said_by_entry() {
+    let tables = "network = ['10.0.0.0/8', { cidr = 5, zone = '', klass = 'x' }, { zone = 'a' }, { cidr = ['10.0.0.1/8'], zone = 'a' }]";
+    let problems = given(&["--zone", "a b"]).file(tables).problems();
+    for expected in [
+        "network[0]: `10.0.0.0/8` has no `=`",
+        "network[1].zone: is empty",
+        "network[1].cidr: is neither a text nor a list of texts",
+        "network[1].klass: no such key (allowed: cidr (a text or a list of them), zone, class)",
+        "network[2]: has no cidr",
+        "network[3]: `10.0.0.1/8` has bits behind its prefix: is `10.0.0.0/8` meant?",
+        "--zone: the zone `a b` has other characters",
+    ] {
+        assert!(
+            problems.iter().any(|problem| problem.starts_with(expected)),
+            "no `{expected}` in {problems:#?}"
+        );
+    }
+    let twice = given(&["--network", "10.0.0.0/8=a", "--network", "10.0.0.0/8=b"]).problems();
+    assert_eq!(twice.len(), 1);
+    assert!(
+        twice[0].starts_with("--network: `10.0.0.0/8=b` is there already, as `10.0.0.0/8=a`"),
+        "{twice:?}"
+    );
+}

@@ -11,10 +11,11 @@ use super::{
 use crate::edges::EdgeStats;
 use crate::enrich::runtimes::Inspector;
 use crate::enrich::sources::NameSources;
-use crate::enrich::{Hierarchy, Workloads};
+use crate::enrich::{Hierarchy, Workloads, netns};
 use crate::health::{Absent, Board};
 use crate::kernel::{FeatureId, Kernel, Wakeups};
-use crate::model::{BootNanos, TcpSocket, UnixMillis};
+use crate::model::{BootNanos, HostPid, TcpSocket, UnixMillis};
+use crate::networks::NodeTotals;
 use crate::node::{self, NodeIdentity, NodeReader};
 use crate::probes::{self, Event, cgroup::CgroupEvent};
 use crate::registry::{Labels, Rejections, Snapshot, SnapshotBuilder};
@@ -39,6 +40,8 @@ pub struct Parts {
     pub kernel: Kernel,
     /// What knows where connections lead.
     pub translator: Translator,
+    /// What the whole node sends and receives.
+    pub totals: NodeTotals,
     /// Connections and flows.
     pub connections: Connections,
     /// What is sent over UDP.
@@ -102,6 +105,7 @@ impl Core {
             suspects: Suspects::default(),
             parts,
         };
+        core.learn_host_addresses();
         core.observe();
         core.publish();
         core
@@ -147,7 +151,14 @@ impl Core {
     fn handle(&mut self, mut events: Vec<Event>) {
         let now = clock::boot();
         let Self { parts, telemetry, measurements, .. } = self;
-        let Parts { kernel, connections, datagrams: table, names: known, workloads, translator, .. } = parts;
+        let Parts {
+            kernel, connections, datagrams: table, names: known, workloads, translator, totals, ..
+        } = parts;
+        for event in &events {
+            if let Event::Tcp(socket) = event {
+                totals.learn(socket.local.ip(), now);
+            }
+        }
         let sockets = events.iter_mut().filter_map(|event| match event {
             Event::Tcp(socket) => Some(socket),
             _ => None,
@@ -161,7 +172,7 @@ impl Core {
                 Event::Tcp(mut socket) => {
                     telemetry.count_event(socket.kind.as_str());
                     names::name(known, &mut socket);
-                    handle_socket(connections, workloads, socket, now);
+                    handle_socket(connections, workloads, totals, socket, now);
                 }
                 Event::Udp(socket) => {
                     telemetry.count_event(datagrams::event_name(socket.kind));
@@ -197,8 +208,10 @@ impl Core {
     /// Looks at everything even when nobody asks, and forgets what is over: idle flows, workloads that are gone,
     /// connections whose end was missed.
     pub fn sweep(&mut self) {
+        self.learn_host_addresses();
         self.observe();
         let now = clock::boot();
+        self.parts.totals.expire(now);
         let Self { parts, telemetry, series, suspects, .. } = self;
         let retired = parts.workloads.retired(now);
         parts.connections.collect_garbage(before(now, parts.forget_after), &retired);
@@ -214,6 +227,14 @@ impl Core {
             parts.kernel.forget_socket(sock);
         }
         self.publish();
+    }
+
+    /// Traffic to the host's own addresses leaves nothing. Without them, those that sockets have are known.
+    fn learn_host_addresses(&mut self) {
+        let Parts { totals, proc_root, .. } = &mut self.parts;
+        if let Ok(addresses) = netns::local_addresses(proc_root, HostPid(1)) {
+            totals.set_host_addresses(addresses);
+        }
     }
 
     /// Reads every source once. Events first and last: a connection that opens or closes during the pass is then told
@@ -241,7 +262,7 @@ impl Core {
     fn pass_sockets(&mut self) {
         let begin = clock::boot();
         let Self { parts, telemetry, .. } = self;
-        let Parts { kernel, connections, names: known, workloads, translator, .. } = parts;
+        let Parts { kernel, connections, names: known, workloads, translator, totals, .. } = parts;
         if !kernel.has(FeatureId::TcpSockets) {
             return;
         }
@@ -250,7 +271,7 @@ impl Core {
             Ok(mut socket) => {
                 translator.notice(&socket);
                 names::name(known, &mut socket);
-                handle_socket(connections, workloads, socket, begin);
+                handle_socket(connections, workloads, totals, socket, begin);
             }
             Err(error) => telemetry.count_decode_error(error),
         });
@@ -259,7 +280,7 @@ impl Core {
         }
         let process = |socket: &TcpSocket| workloads.process_of(socket.origin.as_ref()?);
         translator.translate(connections.newly_found(), process, begin);
-        connections.finish_pass(begin, &mut ());
+        connections.finish_pass(begin, &mut totals.tcp(begin));
         if !kernel.has(FeatureId::TcpLifecycle) {
             for sock in connections.close_unseen(begin) {
                 kernel.forget_socket(sock);
@@ -315,6 +336,7 @@ impl Core {
         self.optional.collect(&parts.kernel, &parts.workloads, &disks, &mut builder, now);
         parts.edges.collect(&mut builder);
         parts.translator.collect(&mut builder);
+        parts.totals.collect(&mut builder);
         self.telemetry.collect_kernel(&mut parts.kernel, &mut builder);
         self.telemetry.collect_tables(&parts.connections, &parts.workloads.stats(), &mut builder);
         self.telemetry.collect(parts.node.failures(), &mut builder);
@@ -364,11 +386,13 @@ fn before(now: BootNanos, duration: Duration) -> BootNanos {
 fn handle_socket(
     connections: &mut Connections,
     workloads: &mut Workloads,
+    totals: &mut NodeTotals,
     socket: TcpSocket,
     now: BootNanos,
 ) {
     let owner = socket.origin.as_ref().and_then(|origin| workloads.resolve_owner(origin, now));
-    connections.handle(socket, owner, &mut ());
+    totals.learn(socket.local.ip(), now);
+    connections.handle(socket, owner, &mut totals.tcp(now));
 }
 
 fn handle_cgroup(workloads: &mut Workloads, event: &CgroupEvent) {

@@ -180,6 +180,18 @@ super::catalog! {
     NET_INTERFACE_SPEED_BYTES: Gauge "node_net_interface_speed_bytes" ["interface"]
         "Bytes per second that the link is good for; absent where the driver does not know",
         from "/sys/class/net/*/speed of process 1";
+    NET_TRAFFIC_SENT_BYTES_TOTAL: Counter "node_net_traffic_sent_bytes_total" ["protocol", "zone", "class", "cross_zone"]
+        "Payload bytes that all sockets of the node sent, also those of containers that are not shown, by the network at the other end: the zone and class of --network, else loopback, local (an address of this node or of its containers), private, link_local, multicast, public",
+        from "as container_net_tcp_bytes_sent_total; each local socket counts its own view";
+    NET_TRAFFIC_RECEIVED_BYTES_TOTAL: Counter "node_net_traffic_received_bytes_total" ["protocol", "zone", "class", "cross_zone"]
+        "Payload bytes that all sockets of the node received, by the network at the other end",
+        from "as container_net_tcp_bytes_received_total; each local socket counts its own view";
+    NET_TCP_CONNECTIONS_TOTAL: Counter "node_net_tcp_connections_total" ["direction", "zone", "class", "cross_zone"]
+        "TCP connections that sockets of the node opened (outbound) or accepted (inbound), by the network at the other end",
+        from "tp_btf/inet_sock_set_state";
+    NET_ZONE_INFO: Gauge "node_net_zone_info" ["zone"]
+        "1, with the zone that this node is in",
+        from "--zone, else the cloud's metadata, else the networks that hold the node's own addresses";
     NET_INTERFACE_UP: Gauge "node_net_interface_up" ["interface"]
         "Whether the interface is up: 1 or 0",
         from "/sys/class/net/*/operstate of process 1";

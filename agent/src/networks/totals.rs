@@ -1,0 +1,135 @@
+//! The counters, by where the other end is. Of TCP: datagrams are counted per workload, without their peers.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::classes::Class;
+use super::local::LocalAddresses;
+use super::rules::Networks;
+use crate::model::BootNanos;
+use crate::state::{Direction, Totals};
+
+/// Where the other end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The configured network; `None` without one, and for this node's own addresses.
+    pub(super) network: Option<usize>,
+    /// The address' own class.
+    pub(super) class: Class,
+}
+
+/// What went there and came from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traffic {
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    /// Connections opened from here.
+    pub(super) outbound: u64,
+    /// Connections accepted here.
+    pub(super) inbound: u64,
+}
+
+/// Counters of the whole node.
+#[derive(Debug, Default)]
+pub struct NodeTotals {
+    pub(super) networks: Networks,
+    /// The node's own zone, as configuration says.
+    configured_zone: Option<Arc<str>>,
+    /// The node's own zone, as the cloud says.
+    cloud_zone: Option<Arc<str>>,
+    /// Addresses of the host itself.
+    host: HashSet<IpAddr>,
+    local: LocalAddresses,
+    pub(super) tcp: BTreeMap<Place, Traffic>,
+}
+
+/// The counters at one moment.
+pub struct View<'t> {
+    totals: &'t mut NodeTotals,
+    now: BootNanos,
+}
+
+impl NodeTotals {
+    /// Nothing counted yet; `zone` is the node's own one, where configuration says so.
+    pub fn new(networks: Networks, zone: Option<Arc<str>>) -> Self {
+        Self { networks, configured_zone: zone, ..Self::default() }
+    }
+
+    /// Where TCP connections are counted.
+    pub fn tcp(&mut self, now: BootNanos) -> View<'_> {
+        View { totals: self, now }
+    }
+
+    /// A socket of this node has the address. To be told before what a batch of events counts: who connects is heard
+    /// of before who accepts.
+    pub fn learn(&mut self, address: IpAddr, now: BootNanos) {
+        self.local.learn(address, now);
+    }
+
+    /// The addresses of the host itself, as far as they could be read.
+    pub fn set_host_addresses(&mut self, addresses: Vec<IpAddr>) {
+        self.host = addresses.into_iter().collect();
+    }
+
+    /// The zone that the cloud says this node is in. One that configuration gives wins.
+    pub fn set_cloud_zone(&mut self, zone: &str) {
+        self.cloud_zone = (!zone.is_empty()).then(|| zone.into());
+    }
+
+    /// Forgets addresses that are gone.
+    pub fn expire(&mut self, now: BootNanos) {
+        self.local.expire(now);
+    }
+
+    /// The node's own zone: as configured, else as the cloud says, else that of the networks which hold the host's own
+    /// addresses, if they agree.
+    pub fn own_zone(&self) -> Option<&str> {
+        let known = self.configured_zone.as_deref().or(self.cloud_zone.as_deref());
+        known.or_else(|| {
+            let network = |address: &IpAddr| Some(self.networks.get(self.networks.find(*address)?));
+            let mut zones = self.host.iter().filter_map(|address| network(address)?.zone.as_deref());
+            let first = zones.next()?;
+            zones.all(|zone| zone == first).then_some(first)
+        })
+    }
+
+    fn place(&self, peer: IpAddr) -> Place {
+        let peer = peer.to_canonical();
+        let class = match Class::of(peer) {
+            Class::Loopback => Class::Loopback,
+            _ if self.local.contains(peer) || self.host.contains(&peer) => Class::Local,
+            class => class,
+        };
+        let own = matches!(class, Class::Loopback | Class::Local);
+        Place { network: if own { None } else { self.networks.find(peer) }, class }
+    }
+}
+
+impl View<'_> {
+    fn traffic(&mut self, peer: IpAddr, local: IpAddr) -> &mut Traffic {
+        self.totals.local.learn(local.to_canonical(), self.now);
+        let place = self.totals.place(peer);
+        self.totals.tcp.entry(place).or_default()
+    }
+}
+
+impl Totals for View<'_> {
+    fn add(&mut self, peer: IpAddr, local: IpAddr, _: Direction, sent: u64, received: u64) {
+        let traffic = self.traffic(peer, local);
+        traffic.sent += sent;
+        traffic.received += received;
+    }
+
+    fn add_connection(&mut self, peer: IpAddr, local: IpAddr, direction: Direction) {
+        let traffic = self.traffic(peer, local);
+        match direction {
+            Direction::Outbound => traffic.outbound += 1,
+            Direction::Inbound => traffic.inbound += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "totals/tests.rs"]
+mod tests;
