@@ -21,6 +21,7 @@ use regex::Regex;
 use sonde_collector::config::{Problems, QueueConfig, RemoteWriteTarget};
 use sonde_collector::http::ListenConfig;
 
+use crate::cloud::CloudSettings;
 pub use crate::enrich::runtimes::RuntimeSocket;
 pub use command_line::{Command, clap};
 pub use probes::{Probe, ProbeSwitches, Switch};
@@ -66,6 +67,10 @@ pub struct Config {
     pub runtime_sockets: Vec<RuntimeSocket>,
     /// The host's procfs.
     pub proc_root: PathBuf,
+    /// The host's sysfs, for the firmware's table.
+    pub sys_root: PathBuf,
+    /// The cloud: whom to ask, and what wins over the answer.
+    pub cloud: CloudSettings,
     /// The host's cgroups.
     pub cgroup_root: PathBuf,
     /// Type information of the kernel. May be unreadable: then what needs it is reported as unsupported.

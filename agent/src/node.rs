@@ -16,6 +16,12 @@ mod sockets;
 mod sources;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cloud::{Cloud, CloudInfo};
+use crate::health::Absent;
+use crate::registry::catalog::node;
+use crate::registry::{Labels, Metric};
 
 pub use disks::Disk;
 pub use emit::emit;
@@ -37,8 +43,8 @@ pub struct Node {
     pub filesystems: Vec<Filesystem>,
     /// Disks, interfaces and file systems without series, by kind and reason.
     pub hidden: Vec<(&'static str, &'static str, usize)>,
-    /// Metrics without a source on this machine, with the reason.
-    pub absent: Vec<(&'static str, String)>,
+    /// What its cloud calls it.
+    pub cloud: Option<CloudInfo>,
 }
 
 /// Reads the machine again and again.
@@ -46,13 +52,17 @@ pub struct Node {
 pub struct NodeReader {
     proc_root: PathBuf,
     filesystems: Filesystems,
+    cloud: Cloud,
     failures: u64,
+    /// Metrics without a source at the last look, with the reason.
+    absent: Vec<(&'static Metric, String)>,
 }
 
 impl NodeReader {
-    /// A reader of the host whose procfs is at `proc_root`.
-    pub fn new(proc_root: impl Into<PathBuf>) -> Self {
-        Self { proc_root: proc_root.into(), filesystems: Filesystems::default(), failures: 0 }
+    /// A reader of the host whose procfs is at `proc_root`, in a cloud or in none.
+    pub fn new(proc_root: impl Into<PathBuf>, cloud: Cloud) -> Self {
+        let proc_root = proc_root.into();
+        Self { proc_root, filesystems: Filesystems::default(), cloud, failures: 0, absent: Vec::new() }
     }
 
     /// Reads everything. Takes a millisecond or two; a local file system that does not answer makes it wait for 50 ms.
@@ -63,8 +73,8 @@ impl NodeReader {
         let interfaces = interfaces::read(proc_root, &proc_root.join("1/net/dev"));
         let filesystems = self.filesystems.read(proc_root);
         self.failures += look.failures + u64::from(disks.is_none()) + u64::from(interfaces.is_none());
-        let mut absent = look.absent;
-        absent.extend(filesystems.reason.map(|reason| ("node_resources_filesystem_size_bytes", reason)));
+        self.absent = look.absent;
+        self.absent.extend(filesystems.reason.map(|reason| (&node::RESOURCES_FILESYSTEM_SIZE_BYTES, reason)));
         let over = |hidden: Option<usize>| hidden.unwrap_or_default();
         Node {
             numbers: look.numbers,
@@ -78,7 +88,22 @@ impl NodeReader {
             disks: disks.map(|(disks, _)| disks),
             interfaces: interfaces.map(|(interfaces, _)| interfaces),
             filesystems: filesystems.shown,
-            absent,
+            cloud: self.cloud.info(),
+        }
+    }
+
+    /// Labels of the series of containers on this machine: zone and region of its cloud.
+    pub fn container_labels(&self) -> Arc<Labels> {
+        self.cloud.container_labels()
+    }
+
+    /// Says which metrics had no source at the last look, and why.
+    pub fn absent(&self, absent: &mut Absent) {
+        for (metric, reason) in &self.absent {
+            absent.push(metric, reason);
+        }
+        if let Some(reason) = self.cloud.absent() {
+            absent.push(&node::CLOUD_INFO, reason);
         }
     }
 

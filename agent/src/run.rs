@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use sonde_abi::budget::CONNS_MAX;
 use tokio_util::sync::CancellationToken;
 
+use crate::cloud;
 use crate::config::{Config, Probe, Switch};
 use crate::edges::Edges;
 use crate::enrich::sources::NameSources;
@@ -51,7 +52,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         workloads: Workloads::new(workload_settings(&config)),
         inspector,
         sources: NameSources { systemd: Asker::new(&config.proc_root, detach.clone()) },
-        node: NodeReader::new(&config.proc_root),
+        node: NodeReader::new(
+            &config.proc_root,
+            cloud::spawn(&config.sys_root, &config.cloud, detach.clone()),
+        ),
         board: board.clone(),
         edges: edges.stats(),
         common: common_labels(&identity),

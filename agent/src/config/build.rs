@@ -11,6 +11,8 @@ use sonde_collector::http::{ListenConfig, ListenTls};
 use sonde_collector::units::{parse_bytes, parse_duration};
 use tracing_subscriber::EnvFilter;
 
+use crate::cloud::{CloudInfo, CloudSettings, MetadataService};
+
 use super::settings::setting;
 use super::sources::{Given, Sources};
 use super::{Config, Probe, ProbeSwitches, RuntimeSocket, Switch};
@@ -41,6 +43,8 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
         runtime_sockets: read.runtime_sockets(),
         proc_root: read.proc_root(),
         cgroup_root: read.absolute_path("cgroup-root"),
+        sys_root: read.absolute_path("sys-root"),
+        cloud: read.cloud(),
         btf: read.absolute_path("btf"),
         log_level: read.log_level(),
         shutdown_timeout: read
@@ -115,6 +119,34 @@ impl Reader<'_> {
             self.problem(&given, format!("cannot read {}: {error}", given.text));
         }
         Some(given.text.into())
+    }
+
+    fn cloud(&mut self) -> CloudSettings {
+        let overrides = CloudInfo {
+            provider: self.cloud_name("provider").to_lowercase(),
+            region: self.cloud_name("region"),
+            availability_zone: self.cloud_name("availability-zone"),
+            instance_type: self.cloud_name("instance-type"),
+            instance_life_cycle: self.cloud_name("instance-life-cycle"),
+            ..CloudInfo::default()
+        };
+        let metadata = self.parse("cloud-metadata-url", |text| match text {
+            "auto" => Ok(MetadataService::Documented),
+            "none" => Ok(MetadataService::Never),
+            url => url.parse().map(MetadataService::At),
+        });
+        CloudSettings { overrides, metadata }
+    }
+
+    /// What a cloud names something; empty when nothing was given.
+    fn cloud_name(&mut self, name: &str) -> String {
+        const MAX_BYTES: usize = 128;
+        let Some(given) = self.text(name) else { return String::new() };
+        let may_stand = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
+        if !given.text.chars().all(may_stand) || given.text.len() > MAX_BYTES {
+            self.problem(&given, format!("`{}` is no name of a cloud", given.text));
+        }
+        given.text
     }
 
     fn listen(&mut self) -> ListenConfig {

@@ -71,6 +71,9 @@ const SWITCH: &str = "BOOL";
 pub static CONFIG: Setting = Setting::one("config", "FILE", "", "a TOML file")
     .help("Read settings from this file; flags and environment win");
 
+/// What a cloud may name something.
+const CLOUD_NAME: &str = "ASCII letters, digits and - _ . : /; 128 at most";
+
 /// All settings but [`CONFIG`], in the order of the help.
 pub static SETTINGS: &[Setting] = &[
     Setting::one("listen", "ADDRESS", "0.0.0.0:10300", "IP:PORT")
@@ -141,6 +144,25 @@ pub static SETTINGS: &[Setting] = &[
     .help("Turn a probe on, off, or leave it to what the kernel can do; runqueue, block-latency and drops are off by default"),
     Setting::many("runtime-socket", "KIND=PATH", "KIND of docker, podman, containerd, cri; an absolute PATH")
         .help("Ask this container runtime too, before those at the usual places; of podman also its containers.json"),
+    Setting::one("provider", "NAME", "", CLOUD_NAME)
+        .coroot("provider")
+        .help("Cloud provider to show, whatever the firmware says"),
+    Setting::one("region", "NAME", "", CLOUD_NAME)
+        .coroot("region")
+        .help("Region to show, whatever the provider says"),
+    Setting::one("availability-zone", "NAME", "", CLOUD_NAME)
+        .coroot("availability-zone")
+        .help("Availability zone to show, whatever the provider says"),
+    Setting::one("instance-type", "NAME", "", CLOUD_NAME)
+        .coroot("instance-type")
+        .help("Type of the machine to show, whatever the provider says"),
+    Setting::one("instance-life-cycle", "NAME", "", CLOUD_NAME)
+        .coroot("instance-life-cycle")
+        .help("Life cycle of the machine to show, whatever the provider says"),
+    Setting::one("cloud-metadata-url", "URL", "auto", "auto, none, or http://HOST[:PORT]")
+        .help("Metadata service of the cloud provider; auto asks the one that the provider documents, if the firmware names a provider"),
+    Setting::one("sys-root", "DIRECTORY", "/sys", "an absolute path")
+        .help("Where a sysfs of the host is mounted; the firmware's table (DMI) is read there"),
     Setting::one("proc-root", "DIRECTORY", "/proc", "a procfs of the initial PID namespace")
         .help("Where the host's procfs is mounted"),
     Setting::one("cgroup-root", "DIRECTORY", "/sys/fs/cgroup", "an absolute path")

@@ -11,6 +11,9 @@ pub fn emit(builder: &mut SnapshotBuilder, identity: &NodeIdentity, read: &Node)
     let none = Labels::empty();
     let info = Labels::new([("hostname", &*identity.hostname), ("kernel_version", &*identity.kernel)]);
     builder.number(&node::INFO, &none, &info, 1.0);
+    if let Some(cloud) = &read.cloud {
+        builder.number(&node::CLOUD_INFO, &none, &cloud.labels(), 1.0);
+    }
     for number in &read.numbers {
         number.emit(builder);
     }

@@ -118,7 +118,7 @@ pub(super) struct Look {
     /// Files that should be there and are not, or whose text is not understood.
     pub failures: u64,
     /// Metrics without a source, with the reason.
-    pub absent: Vec<(&'static str, String)>,
+    pub absent: Vec<(&'static Metric, String)>,
 }
 
 /// Reads every file once. None of them waits for anything.
@@ -137,7 +137,7 @@ pub(super) fn read(proc_root: &Path) -> Look {
             Err(error) => error.to_string(),
         };
         look.failures += u64::from(!may_lack);
-        look.absent.push((source.metric.name, format!("{}: {reason}", source.path)));
+        look.absent.push((source.metric, format!("{}: {reason}", source.path)));
     }
     look
 }

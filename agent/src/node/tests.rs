@@ -115,11 +115,11 @@ const FILES: [(&str, &str); 24] = [
 #[test]
 fn every_file_becomes_its_series() {
     let host = Host::new(&FILES);
-    let mut reader = NodeReader::new(host.0.path());
+    let mut reader = NodeReader::new(host.0.path(), Cloud::none());
     let mut read = reader.read();
     assert_eq!(reader.failures(), 0);
     assert_eq!(
-        read.absent.iter().map(|(metric, _)| *metric).collect::<Vec<_>>(),
+        reader.absent.iter().map(|(metric, _)| metric.name).collect::<Vec<_>>(),
         ["node_resources_irq_pressure_waiting_seconds_total", "node_resources_filesystem_size_bytes"]
     );
     read.filesystems = vec![filesystem(Some(USAGE)), filesystem(None)];
@@ -180,13 +180,13 @@ fn value(read: &Node, name: &str) -> f64 {
 #[test]
 fn what_cannot_be_read_is_absent_and_counted() {
     let host = Host::new(&[("uptime", "garbage"), ("stat", "cpu\n"), ("pressure/io", "some total=x\n")]);
-    let mut reader = NodeReader::new(host.0.path());
+    let mut reader = NodeReader::new(host.0.path(), Cloud::none());
     let read = reader.read();
     assert!(read.numbers.is_empty() && read.disks.is_none() && read.interfaces.is_none());
     // Nine files that every machine has, one that is garbage; disks and interfaces.
     assert_eq!(reader.failures(), 12);
     let reason = |name: &str| {
-        let found = read.absent.iter().find(|(metric, _)| *metric == name);
+        let found = reader.absent.iter().find(|(metric, _)| metric.name == name);
         found.map(|(_, reason)| reason.as_str()).unwrap_or_default()
     };
     assert_eq!(
@@ -217,7 +217,7 @@ fn a_machine_without_disks_and_cards_is_read_completely() {
     let without = [("diskstats", ""), ("1/net/dev", header.as_str())];
     let files = FILES.iter().map(|file| *without.iter().find(|other| other.0 == file.0).unwrap_or(file));
     let host = Host::new(&files.collect::<Vec<_>>());
-    let mut reader = NodeReader::new(host.0.path());
+    let mut reader = NodeReader::new(host.0.path(), Cloud::none());
     let read = reader.read();
     assert_eq!((read.disks, read.interfaces), (Some(Vec::new()), Some(Vec::new())));
     assert_eq!(reader.failures(), 0);
@@ -246,13 +246,13 @@ fn the_live_machine_adds_up() {
     for name in [&identity.machine_id, &identity.system_uuid, &identity.hostname, &identity.kernel] {
         assert!(!name.is_empty(), "{identity:?}");
     }
-    let mut reader = NodeReader::new("/proc");
+    let mut reader = NodeReader::new("/proc", Cloud::none());
     let (first, second) = (reader.read(), reader.read());
     let bytes = |name: &str| value(&first, &format!("node_resources_memory_{name}_bytes"));
     assert!(bytes("free") <= bytes("total") && bytes("available") <= bytes("total"));
     assert!(value(&first, "node_uptime_seconds") <= value(&second, "node_uptime_seconds"));
     assert!(value(&first, "node_resources_cpu_logical_cores") > 0.0);
-    assert_eq!(reader.failures(), 0, "{:?}", first.absent);
+    assert_eq!(reader.failures(), 0, "{:?}", reader.absent);
     let root = first.filesystems.iter().find(|filesystem| &*filesystem.mount_point == "/");
     let usage = root.and_then(|root| root.usage).expect("the root file system answers at once");
     assert!(usage.available <= usage.free && usage.free <= usage.size && usage.size > 0, "{usage:?}");

@@ -313,7 +313,9 @@ impl Core {
         let now = clock::boot();
         let parts = &mut self.parts;
         let rejections = std::mem::take(&mut self.rejections);
-        let mut builder = SnapshotBuilder::after(rejections).limited_to(parts.max_series);
+        let mut builder = SnapshotBuilder::after(rejections)
+            .limited_to(parts.max_series)
+            .with_container_labels(parts.node.container_labels());
         node::emit(&mut builder, &parts.identity, &parts.node.read());
         let measured = measured::View::new(&self.measurements, &parts.kernel, &parts.workloads);
         parts.workloads.collect(&mut builder, &measured, now);
@@ -351,10 +353,12 @@ impl Core {
 
     fn publish(&mut self) {
         let Self { parts, last, .. } = self;
-        let Parts { kernel, connections, workloads, inspector, sources, board, edges, translator, .. } =
-            parts;
+        let Parts {
+            kernel, connections, workloads, inspector, sources, board, edges, translator, node, ..
+        } = parts;
         let mut absent = Absent::default();
         workloads.absent(&mut absent);
+        node.absent(&mut absent);
         let absent = match last {
             Some((_, snapshot)) => absent.without_those_in(snapshot),
             None => absent,

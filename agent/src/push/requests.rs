@@ -80,7 +80,7 @@ fn all(snapshot: &Snapshot) -> impl Iterator<Item = Line<'_>> {
         let metric = family.metric;
         family.samples.iter().map(move |sample| (metric, sample))
     });
-    samples.flat_map(|(metric, sample)| lines(&snapshot.common, metric, sample))
+    samples.flat_map(|(metric, sample)| lines(snapshot.labels_of(metric), metric, sample))
 }
 
 fn lines<'a>(
@@ -97,9 +97,12 @@ fn gone<'a>(previous: &'a Snapshot, present: &Snapshot) -> Vec<Line<'a>> {
     for family in &previous.families {
         let name = family.metric.name;
         let now = present.families.binary_search_by_key(&name, |family| family.metric.name);
-        let now = now.map_or(&[][..], |found| &present.families[found].samples);
+        let common = previous.labels_of(family.metric);
+        // Under other labels it is another series.
+        let is_same = common == present.labels_of(family.metric);
+        let now = now.ok().filter(|_| is_same).map_or(&[][..], |found| &present.families[found].samples);
         for sample in gone_of(family, now) {
-            gone.extend(lines(&previous.common, family.metric, sample));
+            gone.extend(lines(common, family.metric, sample));
         }
     }
     gone

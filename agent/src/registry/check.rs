@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::ControlFlow;
 
-use super::{Family, Kind, Labels, Sample, Value};
+use super::{Family, Kind, Labels, Metric, Sample, Scope, Value};
 
 /// Samples left out of snapshots, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,7 @@ impl Rejections {
 /// Sorts out the samples of one snapshot.
 pub(super) struct Check<'a> {
     common: &'a Labels,
+    of_containers: &'a Labels,
     common_is_valid: bool,
     /// Digest of a series to its position among the kept ones; reused by all families.
     seen: HashMap<u64, usize, BuildHasherDefault<Digest>>,
@@ -51,9 +52,15 @@ pub(super) struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(common: &'a Labels) -> Self {
-        let common_is_valid = common.is_valid();
-        Self { common, common_is_valid, seen: HashMap::default(), rejected: Rejections::default() }
+    pub(super) fn new(common: &'a Labels, of_containers: &'a Labels) -> Self {
+        let common_is_valid = common.is_valid() && of_containers.is_valid();
+        Self {
+            common,
+            of_containers,
+            common_is_valid,
+            seen: HashMap::default(),
+            rejected: Rejections::default(),
+        }
     }
 
     /// Leaves the valid samples of a family, in their order.
@@ -78,7 +85,7 @@ impl<'a> Check<'a> {
         let sample = &family.samples[next];
         let refused_by = if !has_valid_value(family.metric.kind, &sample.value) {
             Some(&mut self.rejected.invalid_value)
-        } else if !self.has_valid_labels(family.metric.labels, sample) {
+        } else if !self.has_valid_labels(family.metric, sample) {
             Some(&mut self.rejected.invalid_label)
         } else {
             match self.seen.entry(sample.digest()) {
@@ -101,14 +108,15 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn has_valid_labels(&self, declared: &[&str], sample: &Sample) -> bool {
+    fn has_valid_labels(&self, metric: &Metric, sample: &Sample) -> bool {
+        let common = if metric.scope == Scope::Container { self.of_containers } else { self.common };
         self.common_is_valid
             && sample.owner.is_valid()
             && sample.own.is_valid()
-            && sample.own.iter().all(|(name, _)| declared.contains(&name))
+            && sample.own.iter().all(|(name, _)| metric.labels.contains(&name))
             && !sample.own.overlaps(&sample.owner)
-            && !sample.own.overlaps(self.common)
-            && !sample.owner.overlaps(self.common)
+            && !sample.own.overlaps(common)
+            && !sample.owner.overlaps(common)
     }
 }
 

@@ -52,8 +52,8 @@ impl Exposition {
     /// Starts at the beginning.
     pub fn new(snapshot: Arc<Snapshot>, format: Format) -> Self {
         let encoder = match format {
-            Format::Text => AnyEncoder::Text(Text::classic(&snapshot.common)),
-            Format::OpenMetrics => AnyEncoder::Text(Text::open_metrics(&snapshot.common)),
+            Format::Text => AnyEncoder::Text(Text::classic(&snapshot)),
+            Format::OpenMetrics => AnyEncoder::Text(Text::open_metrics(&snapshot)),
             Format::Protobuf => AnyEncoder::Protobuf(Protobuf),
         };
         Self { snapshot, encoder, next: Position::Begin { family: 0 } }
@@ -78,19 +78,19 @@ fn fill<E: Encoder>(
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Position {
-    let common = &snapshot.common;
     while out.len() < limit {
         next = match next {
             Position::Begin { family } => match snapshot.families.get(family) {
                 Some(of) => {
-                    encoder.begin(out, common, of);
+                    encoder.begin(out, snapshot.labels_of(of.metric), of);
                     Position::Sample { family, sample: 0 }
                 }
                 None => Position::End,
             },
             Position::Sample { family, sample } => match snapshot.families[family].samples.get(sample) {
                 Some(one) => {
-                    encoder.sample(out, common, &snapshot.families[family], one);
+                    let of = &snapshot.families[family];
+                    encoder.sample(out, snapshot.labels_of(of.metric), of, one);
                     Position::Sample { family, sample: sample + 1 }
                 }
                 None => Position::Begin { family: family + 1 },

@@ -12,7 +12,7 @@ const INTRODUCTION: &str = "\
 Written from the code by `cargo xtask bless`; a test keeps it up to date.
 
 Every series carries `machine_id` and `system_uuid`; series of containers also `container_id` and `app_id` (left out when
-it is not known). Pushed series carry `instance` and `job=\"sonde-agent\"` besides, and there is `up`, always 1. A series
+it is not known), and in a cloud `az` and `region`, when both are known. Pushed series carry `instance` and `job=\"sonde-agent\"` besides, and there is `up`, always 1. A series
 that is absent was not measured: absent never means zero. A pushed series that is no longer there is marked as stale once;
 the end of the agent marks nothing, since its next start goes on with the same series.
 

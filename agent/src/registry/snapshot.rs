@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::check::{Check, Rejections};
-use super::{Histogram, Labels, Metric, catalog, limit};
+use super::{Histogram, Labels, Metric, Scope, catalog, limit};
 use crate::model::UnixMillis;
 
 /// A value of a sample.
@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub at: UnixMillis,
     /// Labels that every series carries.
     pub common: Arc<Labels>,
+    /// Labels that every series of a container carries: the common ones and the scope's own.
+    pub of_containers: Arc<Labels>,
     /// Families in order of their names, none without samples.
     pub families: Vec<Family>,
     /// What was left out, in this snapshot and in those before it.
@@ -62,6 +64,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Labels that every series of a metric carries.
+    pub fn labels_of(&self, metric: &Metric) -> &Arc<Labels> {
+        if metric.scope == Scope::Container { &self.of_containers } else { &self.common }
+    }
+
     /// Number of samples.
     pub fn series(&self) -> usize {
         self.families.iter().map(|family| family.samples.len()).sum()
@@ -75,6 +82,7 @@ pub struct SnapshotBuilder {
     index: HashMap<&'static str, usize>,
     rejections: Rejections,
     max_series: Option<usize>,
+    container_labels: Option<Arc<Labels>>,
 }
 
 impl SnapshotBuilder {
@@ -87,6 +95,13 @@ impl SnapshotBuilder {
     #[must_use]
     pub fn limited_to(mut self, max: usize) -> Self {
         self.max_series = Some(max);
+        self
+    }
+
+    /// Gives labels to every series of a container, besides the common ones.
+    #[must_use]
+    pub fn with_container_labels(mut self, labels: Arc<Labels>) -> Self {
+        self.container_labels = Some(labels);
         self
     }
 
@@ -108,7 +123,12 @@ impl SnapshotBuilder {
 
     /// Finishes the snapshot: leaves out what would make it invalid, and adds the registry's own series.
     pub fn build(mut self, at: UnixMillis, common: Arc<Labels>) -> Snapshot {
-        let mut check = Check::new(&common);
+        let of_containers = match self.container_labels.take().filter(|labels| labels.iter().next().is_some())
+        {
+            Some(more) => Labels::new(common.iter().chain(more.iter())),
+            None => common.clone(),
+        };
+        let mut check = Check::new(&common, &of_containers);
         for family in &mut self.families {
             check.retain_valid(family);
         }
@@ -120,7 +140,7 @@ impl SnapshotBuilder {
         self.reindex();
         self.add_own_series();
         self.families.sort_by_key(|family| family.metric.name);
-        Snapshot { at, common, families: self.families, rejections: self.rejections }
+        Snapshot { at, common, of_containers, families: self.families, rejections: self.rejections }
     }
 
     fn add(&mut self, metric: &'static Metric, owner: &Arc<Labels>, own: &Arc<Labels>, value: Value) {

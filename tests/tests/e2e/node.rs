@@ -344,3 +344,111 @@ fn file_systems_are_measured_and_one_that_hangs_stops_nobody() {
         ("sonde_agent_node_hidden", &[("kind", "filesystem"), ("reason", "failed")], 1.0),
     ]);
 }
+
+/// A sysfs whose firmware says this.
+fn firmware(directory: &std::path::Path, strings: &[(&str, &str)]) -> std::path::PathBuf {
+    let sys = directory.join("sys");
+    let table = sys.join("class/dmi/id");
+    fs::create_dir_all(&table).expect("create a table");
+    for (name, value) in strings {
+        fs::write(table.join(name), value).expect("write a string");
+    }
+    sys
+}
+
+/// A metadata service on loopback that answers each request with what `answer` says of its first line.
+fn metadata_service(answer: impl Fn(&str) -> Option<&'static str> + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let (status, body) = match answer(request.lines().next().unwrap_or_default()) {
+                Some(body) => (200, body),
+                None => (404, ""),
+            };
+            let head =
+                format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            // The agent may have gone.
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+        }
+    });
+    address
+}
+
+fn hetzner(request: &str) -> Option<&'static str> {
+    Some(match request.strip_prefix("GET /hetzner/v1/metadata/")?.strip_suffix(" HTTP/1.1")? {
+        "instance-id" => "4711",
+        "region" => "eu-central",
+        "availability-zone" => "fsn1-dc14",
+        "public-ipv4" => "203.0.113.7",
+        _ => return None,
+    })
+}
+
+#[test]
+fn the_cloud_labels_the_node_and_its_containers() {
+    require!(Need::Root, Need::Tool("prometheus"));
+    let service = metadata_service(hetzner);
+    let prometheus = Tsdb::start(Kind::Prometheus);
+    let directory = tempfile::tempdir().expect("create a directory");
+    let agent = Sonde::agent()
+        .with(
+            "--sys-root",
+            firmware(directory.path(), &[("sys_vendor", "Hetzner\n"), ("product_name", "vServer\n")]),
+        )
+        .with("--cloud-metadata-url", format!("http://{service}"))
+        .with("--instance-type", "cx22")
+        .with("--remote-write", prometheus.remote_write())
+        .start();
+    let info = "node_cloud_info{provider=\"hetzner\",instance_id=\"4711\",instance_type=\"cx22\",region=\"eu-central\",\
+                availability_zone=\"fsn1-dc14\",public_ipv4=\"203.0.113.7\",account_id=\"\",local_ipv4=\"\"}";
+    prometheus.promql().expect(&[(info.to_owned(), 1.0)]);
+    let metrics = wait::until("containers to carry the zone", || {
+        let metrics = agent.metrics()?;
+        let labelled = metrics.select(
+            "container_resources_cpu_delay_seconds_total",
+            &[("az", "fsn1-dc14"), ("region", "eu-central")],
+        );
+        anyhow::ensure!(!labelled.is_empty(), "no such series");
+        Ok(metrics)
+    });
+    for sample in &metrics.samples {
+        let is_of_container = sample.labels.contains_key("container_id");
+        let az = sample.labels.get("az").map(String::as_str);
+        assert_eq!(az, is_of_container.then_some("fsn1-dc14"), "{sample:?}");
+    }
+    // The series of before the answer have ended.
+    prometheus.promql().expect(&[(
+        "count(container_resources_cpu_delay_seconds_total{az=\"\"}) or vector(0)".to_owned(),
+        0.0,
+    )]);
+}
+
+#[test]
+fn without_a_provider_no_request_leaves_the_machine() {
+    require!(Need::Root, Need::Tool("strace"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let trace = directory.path().join("trace");
+    let file = trace.to_str().expect("the path is text");
+    let strace = ["strace", "-f", "-D", "-o", file, "-e", "trace=connect,sendto,sendmsg"];
+    let agent = Sonde::agent()
+        .with("--sys-root", firmware(directory.path(), &[("sys_vendor", "Dell Inc.\n")]))
+        .behind(&strace)
+        .start();
+    let status = agent.status();
+    let absent = status["absent"].as_array().expect("reasons");
+    let reason = absent.iter().find(|entry| entry["metric"] == "node_cloud_info").expect("a reason");
+    assert_eq!(reason["reason"], "the firmware (DMI) names no cloud provider that is known");
+    assert!(agent.metrics().expect("scrape").select("node_cloud_info", &[]).is_empty());
+    let trace = fs::read_to_string(&trace).expect("read the trace");
+    let is_foreign =
+        |line: &&str| line.contains("sin_addr") && !line.contains("\"127.") && !line.contains("\"0.0.0.0\"");
+    // The address of the default route is asked of the kernel by a socket of datagrams, which sends nothing.
+    let foreign: Vec<&str> =
+        trace.lines().filter(is_foreign).filter(|line| !line.contains("htons(9)")).collect();
+    assert!(foreign.is_empty(), "{foreign:#?}");
+}

@@ -6,6 +6,9 @@ super::catalog! {
     INFO: Gauge "node_info" ["hostname", "kernel_version"]
         "1, with the machine's name and kernel as labels",
         from "/proc/sys/kernel/{hostname,osrelease} of process 1";
+    CLOUD_INFO: Gauge "node_cloud_info" ["provider", "account_id", "instance_id", "instance_type", "instance_life_cycle", "region", "availability_zone", "availability_zone_id", "local_ipv4", "public_ipv4"]
+        "1, with what the cloud calls the machine as labels; absent outside of known clouds",
+        from "the firmware (DMI), the metadata service of the provider that it names, settings";
     UPTIME_SECONDS: Gauge "node_uptime_seconds" []
         "Time since boot",
         from "/proc/uptime";

@@ -5,7 +5,7 @@
 
 use super::Encoder;
 use crate::registry::point::{Point, put_float, put_number};
-use crate::registry::{Family, Kind, Labels, Metric, Sample};
+use crate::registry::{Family, Kind, Labels, Metric, Sample, Scope, Snapshot};
 
 /// Encoder of either format.
 #[derive(Debug)]
@@ -13,15 +13,18 @@ pub(super) struct Text {
     open_metrics: bool,
     /// The common labels, rendered once.
     common: Vec<u8>,
+    /// The same of containers.
+    of_containers: Vec<u8>,
 }
 
 impl Text {
-    pub(super) fn classic(common: &Labels) -> Self {
-        Self { open_metrics: false, common: rendered(common) }
+    pub(super) fn classic(snapshot: &Snapshot) -> Self {
+        let (common, of_containers) = (rendered(&snapshot.common), rendered(&snapshot.of_containers));
+        Self { open_metrics: false, common, of_containers }
     }
 
-    pub(super) fn open_metrics(common: &Labels) -> Self {
-        Self { open_metrics: true, common: rendered(common) }
+    pub(super) fn open_metrics(snapshot: &Snapshot) -> Self {
+        Self { open_metrics: true, ..Self::classic(snapshot) }
     }
 
     fn family_name_and_type(&self, metric: &Metric) -> (&'static str, &'static str) {
@@ -38,9 +41,10 @@ impl Text {
         out.extend_from_slice(metric.name.as_bytes());
         out.extend_from_slice(point.suffix.as_bytes());
         let opened = out.len();
-        if !self.common.is_empty() {
+        let common = if metric.scope == Scope::Container { &self.of_containers } else { &self.common };
+        if !common.is_empty() {
             out.push(b'{');
-            out.extend_from_slice(&self.common);
+            out.extend_from_slice(common);
         }
         for (name, value) in sample.owner.iter().chain(sample.own.iter()) {
             separate(out, opened);
