@@ -1,4 +1,6 @@
-//! Walking open files: what the iterators over `iter/task_file` share.
+//! Walking open files: what the iterators over `iter/task_file` share, and the one that counts them ([`count`]).
+
+mod count;
 
 use sonde_abi::tcp::{AF_INET, AF_INET6};
 
@@ -24,13 +26,10 @@ pub struct TaskFileContext {
 /// `file` is a `struct file`.
 #[inline(always)]
 pub unsafe fn socket_of(file: *const u8, socket_type: u16, protocol: u16) -> Option<*const u8> {
-    const S_IFMT: u16 = 0o170000;
-    const S_IFSOCK: u16 = 0o140000;
     // SAFETY: the private data of a file whose inode is a socket is a `struct socket` (`sock_alloc_file` in
     // net/socket.c).
     unsafe {
-        let mode: u16 = Probed::field(pointer(file, &FILE_INODE), &INODE_MODE);
-        if mode & S_IFMT != S_IFSOCK {
+        if !is_socket(file) {
             return None;
         }
         let socket = pointer(file, &FILE_PRIVATE);
@@ -43,6 +42,19 @@ pub unsafe fn socket_of(file: *const u8, socket_type: u16, protocol: u16) -> Opt
         let is_wanted = (family == AF_INET || family == AF_INET6) && spoken == protocol;
         is_wanted.then_some(sk)
     }
+}
+
+/// Whether a file is a socket, of any kind.
+///
+/// # Safety
+///
+/// `file` is a `struct file`.
+#[inline(always)]
+pub unsafe fn is_socket(file: *const u8) -> bool {
+    const S_IFMT: u16 = 0o170000;
+    const S_IFSOCK: u16 = 0o140000;
+    // SAFETY: as the caller says.
+    unsafe { Probed::field::<u16>(pointer(file, &FILE_INODE), &INODE_MODE) & S_IFMT == S_IFSOCK }
 }
 
 /// Old kernels show the files of every thread, though all threads of a process usually share one table.

@@ -24,7 +24,9 @@ impl Report {
         let mounts = CgroupMounts::discover(&config.proc_root, &config.cgroup_root);
         resources::explain(&mounts, &config.proc_root, &mut absent);
         let translation = crate::translator(config).status();
-        Self { kernel: Kernel::open(&crate::kernel_options(config)), translation, absent }
+        let kernel = Kernel::open(&crate::kernel_options(config));
+        absent.push_features(kernel.features());
+        Self { kernel, translation, absent }
     }
 
     /// Whether every feature that is not turned off works.

@@ -18,4 +18,4 @@ mod workloads;
 
 pub use cgroup_tree::Hierarchy;
 pub use metadata::{ContainerMetadata, ContainerRef, InspectError, Mount, PublishedPort};
-pub use workloads::{Merged, Settings, Stats, Workloads};
+pub use workloads::{Merged, OpenFilesPass, Settings, Stats, Workloads};

@@ -178,6 +178,11 @@ impl Kernel {
         self.iterate(FeatureId::ProcessTasks, handle)
     }
 
+    /// Hands one or more rows for every process with open files to `handle`.
+    pub fn files(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
+        self.iterate(FeatureId::ProcessFiles, handle)
+    }
+
     /// Begins a pass over all tasks: from now on threads that it cannot list are added up anew. Returns the mark by which
     /// both halves tell them; `None` when ends of threads are not told.
     pub fn begin_task_pass(&mut self, now_ns: u64) -> Option<u64> {

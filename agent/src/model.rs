@@ -2,6 +2,7 @@
 
 mod dns;
 mod failure;
+mod files;
 mod origin;
 mod task;
 mod tcp;
@@ -10,6 +11,7 @@ mod udp;
 
 pub use dns::{Answer, NameId};
 pub use failure::{End, Failure};
+pub use files::OpenFiles;
 pub use origin::{CgroupId, HostPid, NetnsId, Origin, WorkloadIx};
 pub use task::{Departed, ShortLived, Task, Thread, ThreadExit, Waited};
 pub use tcp::{Backlog, Counters, Role, RoundTrip, SocketId, SocketKind, TcpSocket};

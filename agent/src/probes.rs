@@ -5,6 +5,7 @@
 pub mod block;
 pub mod cgroup;
 pub mod dns;
+pub mod files;
 pub mod process;
 pub mod tcp;
 pub mod udp;

@@ -9,6 +9,7 @@ use crate::{
     block::{BioCounts, BioKey},
     codes::Loss,
     dns::AnswerRecord,
+    files::FilesRun,
     latency::{DiskLatencyKey, Latency, RunQueueKey},
     process::{Exited, OwnerKey},
     tcp::Conn,
@@ -144,6 +145,7 @@ pub const MAPS: &[MapCost] = &[
         value: size_of::<AnswerRecord>(),
         max_entries: 1,
     },
+    MapCost { name: "FILES_RUN", shape: Shape::Array, key: 4, value: size_of::<FilesRun>(), max_entries: 1 },
     MapCost { name: "LOSSES", shape: Shape::PerCpuArray, key: 4, value: 8, max_entries: LOSSES_MAX },
 ];
 

@@ -19,6 +19,7 @@ pub mod budget;
 pub mod cgroup;
 pub mod codes;
 pub mod dns;
+pub mod files;
 pub mod latency;
 pub mod offsets;
 pub mod process;

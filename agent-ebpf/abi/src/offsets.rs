@@ -88,6 +88,8 @@ macro_rules! for_each_offset {
             TASK_CGROUPS = "task_struct" "cgroups" Required,
             TASK_START = "task_struct" "start_boottime" Required,
             TASK_FLAGS = "task_struct" "flags" Required,
+            TASK_SIGNAL = "task_struct" "signal" Optional,
+            SIGNAL_RLIM = "signal_struct" "rlim" Optional,
             TASK_DELAYS = "task_struct" "delays" Optional,
             DELAYS_BLKIO = "task_delay_info" "blkio_delay" Optional,
             TASK_RUN_DELAY = "task_struct" "sched_info.run_delay" Optional,

@@ -114,6 +114,7 @@ fn read_task(
     let (v1, v2) = id_of(&cgroups(proc_root, pid));
     let started = UptimeNanos(stat.start_ticks.saturating_mul(1_000_000_000 / ticks_per_second()));
     let mut task = Task::new(Origin { pid, v2, v1, comm: stat.comm.into() }, started);
+    task.thread_count = stat.threads;
     threads(&directory, |thread| task.add_thread(thread));
     Some(task)
 }
@@ -138,6 +139,7 @@ fn ticks_per_second() -> u64 {
 struct Stat<'a> {
     comm: &'a str,
     flags: u64,
+    threads: u64,
     start_ticks: u64,
 }
 
@@ -147,10 +149,11 @@ impl<'a> Stat<'a> {
         let (head, tail) = text.rsplit_once(')')?;
         let comm = head.split_once('(')?.1;
         let mut fields = tail.split_ascii_whitespace();
-        // After the name come state (field 3), … flags (9), … starttime (22).
+        // After the name come state (field 3), … flags (9), … num_threads (20), … starttime (22).
         let flags = fields.nth(6)?.parse().ok()?;
-        let start_ticks = fields.nth(12)?.parse().ok()?;
-        Some(Self { comm, flags, start_ticks })
+        let threads = fields.nth(10)?.parse().ok()?;
+        let start_ticks = fields.nth(1)?.parse().ok()?;
+        Some(Self { comm, flags, threads, start_ticks })
     }
 }
 
@@ -200,6 +203,7 @@ mod tests {
         });
         let origin = Origin { pid: HostPid(10), v1: CgroupId(1), v2: CgroupId(2), comm: "a) (b".into() };
         let mut expected = Task::new(origin, UptimeNanos(250 * 1_000_000_000 / ticks_per_second()));
+        expected.thread_count = 1;
         expected.add_thread(Thread::new(10, 77));
         assert_eq!(tasks.unwrap(), [expected]);
     }

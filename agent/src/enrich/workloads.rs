@@ -6,6 +6,7 @@
 
 mod emit;
 mod exits;
+mod files;
 mod hints;
 mod membership;
 mod record;
@@ -30,6 +31,7 @@ use crate::health::Absent;
 use crate::model::{BootNanos, CgroupId, HostPid, Origin, Task, UnixMillis, WorkloadIx};
 use crate::registry::Labels;
 use crate::resources::{CgroupMounts, Layout, Surveyor};
+pub use files::OpenFilesPass;
 use membership::Membership;
 use record::{Key, Naming, Record};
 pub use table::Merged;

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::kernel::{FeatureId, FeatureStatus};
+use crate::registry::catalog::container;
 use crate::registry::{Metric, Snapshot};
 
 /// Metrics without a source, one reason each.
@@ -21,6 +23,14 @@ impl Absent {
     /// Says the same of several metrics.
     pub fn push_all(&mut self, metrics: &[&'static Metric], reason: &str) {
         metrics.iter().for_each(|metric| self.push(metric, reason));
+    }
+
+    /// Says what only a feature of the kernel half could tell that does not work.
+    pub fn push_features(&mut self, features: &[FeatureStatus]) {
+        for feature in features.iter().filter(|feature| !feature.verdict.is_ok()) {
+            let reason = format!("{} does not work: {}", feature.name, feature.verdict.detail());
+            self.push_all(only_by(feature.id), &reason);
+        }
     }
 
     /// Adds what others have said.
@@ -58,10 +68,22 @@ impl Absent {
     }
 }
 
+/// Metrics without any other source.
+fn only_by(feature: FeatureId) -> &'static [&'static Metric] {
+    static OPEN_FILES: [&Metric; 3] = [
+        &container::RESOURCES_OPEN_FILES,
+        &container::RESOURCES_OPEN_SOCKETS,
+        &container::RESOURCES_OPEN_FILES_LIMIT_RATIO,
+    ];
+    match feature {
+        FeatureId::ProcessFiles => &OPEN_FILES,
+        _ => &[],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::catalog::container;
 
     #[test]
     fn a_metric_has_one_reason_and_it_is_the_first() {

@@ -15,6 +15,8 @@ pub enum FeatureId {
     TcpSockets,
     /// Processes with their cgroups.
     ProcessTasks,
+    /// Open files by process.
+    ProcessFiles,
     /// What threads that end had waited.
     ProcessExits,
     /// Victims of the OOM killer.
@@ -67,6 +69,7 @@ impl FeatureId {
         Self::TcpLifecycle,
         Self::TcpSockets,
         Self::ProcessTasks,
+        Self::ProcessFiles,
         Self::ProcessExits,
         Self::ProcessOom,
         Self::DiskIo,
@@ -86,6 +89,7 @@ impl FeatureId {
             Self::TcpLifecycle => ("tcp", "lifecycle"),
             Self::TcpSockets => ("tcp", "sockets"),
             Self::ProcessTasks => ("process", "tasks"),
+            Self::ProcessFiles => ("process", "files"),
             Self::ProcessExits => ("process", "exits"),
             Self::ProcessOom => ("process", "oom"),
             Self::DiskIo => ("block", "io"),
@@ -109,6 +113,7 @@ impl FeatureId {
             ],
             Self::TcpSockets => &[Choice::Iterator("tcp_iter", "task_file")],
             Self::ProcessTasks => &[Choice::Iterator("task_iter", "task")],
+            Self::ProcessFiles => &[Choice::Iterator("files_iter", "task_file")],
             Self::ProcessExits => &[Choice::BtfTracepoints(&[("task_exit", "sched_process_exit")])],
             Self::ProcessOom => &[
                 Choice::BtfTracepoints(&[("oom_victim", "mark_victim")]),
@@ -198,6 +203,9 @@ impl FeatureId {
             Self::RunQueue => &["task_struct", "cfs_rq", "rq", "css_set", "cgroup", "kernfs_node"],
             Self::DiskLatency => &["request", "gendisk"],
             Self::Drops => &[],
+            Self::ProcessFiles => {
+                &["file", "inode", "task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"]
+            }
             Self::CgroupDirectories => &["cgroup", "cgroup_root", "kernfs_node"],
             Self::UdpTraffic => {
                 &["sock", "task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"]
@@ -247,6 +255,7 @@ impl FeatureId {
             Self::TcpLifecycle => "TCP connections are not counted",
             Self::TcpSockets => "bytes, retransmits and connections older than the agent are not seen",
             Self::ProcessTasks => "processes are listed from /proc instead",
+            Self::ProcessFiles => "open files and sockets are not counted",
             Self::ProcessExits => "what threads waited between the last pass and their end is not counted",
             Self::ProcessOom => "OOM kills are taken from cgroup files, where there are any",
             Self::DiskIo => "disk I/O of containers is not counted",

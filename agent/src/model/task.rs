@@ -9,6 +9,8 @@ pub struct Task {
     pub origin: Origin,
     /// When it started; with the pid this tells processes apart for good.
     pub started: UptimeNanos,
+    /// Threads there are.
+    pub thread_count: u64,
     /// Threads whose waiting is measured, at most [`Task::MAX_THREADS`].
     pub threads: Vec<Thread>,
     /// Measured threads beyond that.
@@ -86,7 +88,14 @@ impl Task {
 
     /// A process without threads yet.
     pub fn new(origin: Origin, started: UptimeNanos) -> Self {
-        Self { origin, started, threads: Vec::new(), threads_left_out: 0, counts_disk_delay: false }
+        Self {
+            origin,
+            started,
+            thread_count: 0,
+            threads: Vec::new(),
+            threads_left_out: 0,
+            counts_disk_delay: false,
+        }
     }
 
     /// Adds a thread that is measured. Passes list threads by their ids, so that those beyond the cap are always the

@@ -198,6 +198,7 @@ impl Core {
         }
         let start = Instant::now();
         self.observe();
+        self.pass_files();
         let snapshot = Arc::new(self.build(waiting));
         self.telemetry.snapshot_duration(start.elapsed());
         self.last = Some((start, snapshot.clone()));
@@ -357,6 +358,7 @@ impl Core {
             kernel, connections, workloads, inspector, sources, board, edges, translator, node, ..
         } = parts;
         let mut absent = Absent::default();
+        absent.push_features(kernel.features());
         workloads.absent(&mut absent);
         node.absent(&mut absent);
         let absent = match last {

@@ -86,6 +86,7 @@ impl Gather {
             task.origin = origin(&record);
             task.started = started;
         }
+        task.thread_count += 1;
         task.counts_disk_delay |= record.disk_delay_ns != UNMEASURED;
         let is_too_young = self.mark.is_some_and(|mark| !pass::may_have_listed(mark, record.started_ns));
         let is_measured = record.run_delay_ns != UNMEASURED || record.disk_delay_ns != UNMEASURED;

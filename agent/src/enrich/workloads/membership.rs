@@ -43,6 +43,8 @@ impl Process {
 struct Oldest {
     started: UptimeNanos,
     pid: HostPid,
+    /// Of all processes of the workload.
+    threads: u64,
 }
 
 impl Membership {
@@ -112,11 +114,12 @@ impl Workloads {
         let mut processes = HashMap::with_capacity(tasks.len().min(MAX_PROCESSES));
         for task in tasks {
             let ix = self.resolve(&task.origin, now);
-            let process = Oldest { started: task.started, pid: task.origin.pid };
+            let process = Oldest { started: task.started, pid: task.origin.pid, threads: 0 };
             let known = oldest.entry(ix).or_insert(process);
             if process.started < known.started {
-                *known = process;
+                *known = Oldest { threads: known.threads, ..process };
             }
+            known.threads += task.thread_count;
             if processes.len() >= MAX_PROCESSES {
                 self.membership.overflowed += 1;
                 continue;
@@ -143,6 +146,7 @@ impl Workloads {
     fn observe_oldest(&mut self, ix: WorkloadIx, oldest: Option<Oldest>, suspended: u64) {
         let Some(record) = self.table.get_mut(ix) else { return };
         record.process = oldest.map(|oldest| oldest.pid);
+        record.threads = oldest.map(|oldest| oldest.threads).filter(|threads| *threads > 0);
         let Some(oldest) = oldest else { return };
         record.started_at = Some(oldest.started.without_suspension(suspended));
         let before = record.started.replace(oldest.started);

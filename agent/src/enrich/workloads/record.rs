@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::emit::{Disks, OomKills};
+use super::files::Files;
 use super::{Owner, Runtime};
 use crate::enrich::metadata::ContainerMetadata;
 use crate::enrich::systemd::{self, UnitProperties};
@@ -126,6 +127,10 @@ pub(super) struct Record {
     pub(super) process: Option<HostPid>,
     pub(super) restarts: u64,
     pub(super) run_delay_ns: u64,
+    /// Its open files in the last pass over them.
+    pub(super) files: Option<Files>,
+    /// Threads in the last pass over them.
+    pub(super) threads: Option<u64>,
     /// Kills that its cgroup's file told.
     pub(super) oom_kills: OomKills,
     /// Labels of its disks' series.
@@ -154,6 +159,8 @@ impl Record {
             process: None,
             restarts: 0,
             run_delay_ns: 0,
+            files: None,
+            threads: None,
             oom_kills: OomKills::default(),
             disks: Disks::default(),
         }

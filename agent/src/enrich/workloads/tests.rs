@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 mod churn;
 mod disks;
 mod exits;
+mod files;
 mod hints;
 mod names;
 mod units;

@@ -78,6 +78,15 @@ super::catalog! {
     RESOURCES_TASKS_LIMIT: Gauge "container_resources_tasks_limit" []
         "Limit of threads; absent without a limit",
         from "cgroup pids.max";
+    RESOURCES_OPEN_FILES: Gauge "container_resources_open_files" []
+        "Open files of all processes, sockets included",
+        from "iter/task_file";
+    RESOURCES_OPEN_SOCKETS: Gauge "container_resources_open_sockets" []
+        "Open sockets of all processes",
+        from "iter/task_file";
+    RESOURCES_OPEN_FILES_LIMIT_RATIO: Gauge "container_resources_open_files_limit_ratio" []
+        "Of the process nearest to its limit of open files, the part of the limit that is used",
+        from "iter/task_file, rlim[RLIMIT_NOFILE]";
     RESOURCES_DISK_READS_TOTAL: Counter "container_resources_disk_reads_total" ["mount_point", "device", "volume"]
         "Completed reads from a disk",
         from "cgroup v1 blkio.throttle.io_serviced, v2 io.stat rios";

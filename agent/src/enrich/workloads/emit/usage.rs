@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use super::{SECOND, Workloads};
+use crate::enrich::workloads::files::Files;
 use crate::model::{BootNanos, WorkloadIx};
 use crate::registry::catalog::container::*;
 use crate::registry::{Labels, Metric, SnapshotBuilder};
-use crate::resources::{Cpu, DeviceId, DiskNames, Measured, Memory, Pressure, Reader, Tasks};
+use crate::resources::{Cpu, DeviceId, DiskNames, Measured, Memory, Pressure, Reader, Resources, Tasks};
 
 /// How long after its last process a cgroup's files are still looked at: one may have started since the last pass.
 const READ_AFTER: u64 = 60 * SECOND;
@@ -96,6 +97,10 @@ impl Workloads {
             series.pressure(&read.pressure);
             read.memory.events.oom_kill.into_iter().for_each(|kills| record.oom_kills.observe(kills));
         }
+        if read.as_ref().is_none_or(|read: &Resources| read.tasks.current.is_none()) {
+            series.count(&RESOURCES_TASKS, record.threads);
+        }
+        series.files(record.files);
         series.count(&OOM_KILLS_TOTAL, measured.oom_kills.or(record.oom_kills.total()));
         series.number(&RESOURCES_DISK_DELAY_SECONDS_TOTAL, measured.disk_delay_seconds);
         let disks = read.map(|read| read.disks).unwrap_or_default();
@@ -161,6 +166,12 @@ impl Series<'_> {
     fn tasks(&mut self, tasks: Tasks) {
         self.count(&RESOURCES_TASKS, tasks.current);
         self.count(&RESOURCES_TASKS_LIMIT, tasks.limit);
+    }
+
+    fn files(&mut self, files: Option<Files>) {
+        self.count(&RESOURCES_OPEN_FILES, files.map(|files| files.files));
+        self.count(&RESOURCES_OPEN_SOCKETS, files.map(|files| files.sockets));
+        self.number(&RESOURCES_OPEN_FILES_LIMIT_RATIO, files.and_then(|files| files.fill));
     }
 
     fn pressure(&mut self, pressure: &Pressure) {

@@ -1,0 +1,53 @@
+//! Open files: how many a process has.
+
+use core::mem::size_of;
+
+use crate::record::{Header, Record};
+
+/// Open files of one process, or some of them: rows of the same process add up.
+pub const KIND_FILES: u16 = 0x28;
+
+/// Files of one descriptor table, counted one after the other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilesRecord {
+    /// Kind and size.
+    pub header: Header,
+    /// Cgroup id on the unified hierarchy.
+    pub cgroup_v2: u64,
+    /// Cgroup id on the v1 memory hierarchy; 0 when unknown.
+    pub cgroup_v1: u64,
+    /// Soft limit of open files (`RLIMIT_NOFILE`); 0 when unknown.
+    pub limit: u64,
+    /// Thread group leader's name, NUL-padded.
+    pub comm: [u8; 16],
+    /// Open files, sockets included.
+    pub files: u32,
+    /// Sockets among them.
+    pub sockets: u32,
+    /// Thread group.
+    pub tgid: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+const _: () = assert!(size_of::<FilesRecord>() == 64);
+
+// SAFETY: repr(C), header first, the fields add up to the asserted size without gaps, integers and arrays of them.
+unsafe impl Record for FilesRecord {
+    fn has_kind(kind: u16) -> bool {
+        kind == KIND_FILES
+    }
+}
+
+/// What the iterator remembers from one file to the next: the row that is being counted, of which pass.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FilesRun {
+    /// The pass (`bpf_iter_meta.session_id`).
+    pub session: u64,
+    /// The row; nothing is counted yet when it has no files.
+    pub row: FilesRecord,
+}
+
+const _: () = assert!(size_of::<FilesRun>() == 72);

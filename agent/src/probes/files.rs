@@ -1,0 +1,50 @@
+//! Open files: program `files_iter`.
+
+use sonde_abi::{DecodeError, files::FilesRecord, record};
+
+use crate::model::{CgroupId, HostPid, OpenFiles, Origin};
+
+/// Decodes a row.
+///
+/// # Errors
+///
+/// As [`super::decode`].
+pub fn decode(bytes: &[u8]) -> Result<OpenFiles, DecodeError> {
+    let record: FilesRecord = record::decode(bytes)?;
+    Ok(OpenFiles {
+        origin: Origin {
+            pid: HostPid(record.tgid),
+            v2: CgroupId(record.cgroup_v2),
+            v1: CgroupId(record.cgroup_v1),
+            comm: record::text(&record.comm).into(),
+        },
+        files: record.files.into(),
+        sockets: record.sockets.into(),
+        limit: Some(record.limit).filter(|limit| *limit > 0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use sonde_abi::Header;
+    use sonde_abi::files::KIND_FILES;
+
+    use super::*;
+
+    #[test]
+    fn a_row_is_read_and_a_limit_of_zero_is_unknown() {
+        let header = Header::of::<FilesRecord>(KIND_FILES);
+        let bytes = |limit: u64| {
+            let mut bytes = [header.kind.to_ne_bytes(), header.size.to_ne_bytes(), [0; 2], [0; 2]].concat();
+            bytes.extend([2, 1, limit].map(u64::to_ne_bytes).concat());
+            bytes.extend(b"name\0\0\0\0\0\0\0\0\0\0\0\0");
+            bytes.extend([5u32, 3, 77, 0].map(u32::to_ne_bytes).concat());
+            bytes
+        };
+        let origin = Origin { pid: HostPid(77), v2: CgroupId(2), v1: CgroupId(1), comm: "name".into() };
+        let expected = OpenFiles { origin, files: 5, sockets: 3, limit: Some(1024) };
+        assert_eq!(decode(&bytes(1024)), Ok(expected.clone()));
+        assert_eq!(decode(&bytes(0)), Ok(OpenFiles { limit: None, ..expected }));
+        assert_eq!(decode(&bytes(0)[..40]), Err(DecodeError::Short));
+    }
+}
