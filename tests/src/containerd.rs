@@ -27,12 +27,20 @@ const CLEAN: &str = r#"
 trap 'kill "$sleeper"' TERM INT
 sleep infinity & sleeper=$!
 wait "$sleeper"
+ids=$(ls "$ROOT"/state/io.containerd.runtime.v2.task/*/ | grep -E '^[0-9a-f]{64}$')
 for shim in $(pgrep -f -- "-address $ROOT/"); do
     pkill -KILL -P "$shim"
     kill -KILL "$shim"
 done
 grep -o " $ROOT/[^ ]*" /proc/mounts | sort -r | xargs -r umount --lazy
-rm -rf "$ROOT"
+for id in $ids; do
+    for try in $(seq 50); do
+        left=$(find /sys/fs/cgroup -depth -type d -name "$id")
+        [ -z "$left" ] && break
+        rmdir $left 2>/dev/null || sleep 0.1
+    done
+done
+rm -rf "${ROOT%/root}"
 "#;
 
 impl Containerd {

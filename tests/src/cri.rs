@@ -37,6 +37,7 @@ pub struct Pod<'c> {
     pub sandbox: String,
     /// Id of the container.
     pub container: String,
+    uid: String,
 }
 
 impl Cri {
@@ -50,7 +51,8 @@ impl Cri {
         let config = pod.config();
         let question = RunPodSandbox { config: Some(config.clone()) };
         let sandbox = self.call::<_, Id>("RunPodSandbox", &question).id;
-        let mut started = Pod { cri: self, sandbox: sandbox.clone(), container: String::new() };
+        let mut started =
+            Pod { cri: self, sandbox: sandbox.clone(), container: String::new(), uid: pod.uid.to_owned() };
         let mut labels = config.labels.clone();
         if pod.labelled {
             labels.insert("io.kubernetes.container.name".to_owned(), name.to_owned());
@@ -103,6 +105,10 @@ impl Drop for Pod<'_> {
         let id = Id { id: self.sandbox.clone() };
         let _ = self.cri.try_call::<_, Nothing>("StopPodSandbox", &id);
         let _ = self.cri.try_call::<_, Nothing>("RemovePodSandbox", &id);
+        // A kubelet removes the pod's own groups.
+        let mut find = Command::new("find");
+        find.args(["/sys/fs/cgroup", "-depth", "-type", "d", "-name", &format!("pod{}", self.uid)]);
+        let _ = find.args(["-exec", "rmdir", "{}", ";"]).output();
     }
 }
 

@@ -27,7 +27,7 @@ wait "$sleeper"
 podman --root "$ROOT/data" --runroot "$ROOT/run" --tmpdir "$ROOT/tmp" --storage-driver vfs \
     --cgroup-manager cgroupfs --runtime runc rm --all --force --time 0
 grep -o " $ROOT/[^ ]*" /proc/mounts | sort -r | xargs -r umount --lazy
-rm -rf "$ROOT"
+rm -rf "${ROOT%/root}"
 "#;
 
 /// The defaults of podman are above what a container of tests may be allowed.
