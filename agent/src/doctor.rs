@@ -1,10 +1,12 @@
 //! `sonde-agent doctor`: tries every feature on this machine and says what works, what does not, and why.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::enrich::runtimes;
 use crate::health::{self, Absent, missing_capabilities};
 use crate::kernel::{Kernel, Verdict, capabilities};
 use crate::resources::{self, CgroupMounts};
@@ -15,6 +17,7 @@ pub struct Report {
     kernel: Kernel,
     absent: Absent,
     translation: Vec<translate::Status>,
+    runtimes: Vec<(runtimes::Kind, PathBuf)>,
 }
 
 impl Report {
@@ -26,7 +29,8 @@ impl Report {
         let translation = crate::translator(config).status();
         let kernel = Kernel::open(&crate::kernel_options(config));
         absent.push_features(kernel.features());
-        Self { kernel, translation, absent }
+        let runtimes = runtimes::present(&config.proc_root, config.runtime_sockets.clone());
+        Self { kernel, absent, translation, runtimes }
     }
 
     /// Whether every feature that is not turned off works.
@@ -48,6 +52,7 @@ impl Report {
             "programs": self.kernel.programs(),
             "maps": self.kernel.maps(),
             "missing_capabilities": missing_capabilities(),
+            "runtimes": self.runtimes.iter().map(runtime).collect::<Vec<_>>(),
             "absent": self.absent.json(),
         })
     }
@@ -74,8 +79,19 @@ impl Report {
             let held = if missing.iter().any(|other| other.bit == needed.bit) { "no" } else { "yes" };
             let _ = writeln!(text, "{:<22} {held:<5} {}", needed.name, needed.why);
         }
+        self.write_runtimes(&mut text);
         self.write_absent(&mut text);
         text
+    }
+
+    fn write_runtimes(&self, text: &mut String) {
+        text.push_str("\nRUNTIME                ENDPOINT\n");
+        for (kind, endpoint) in &self.runtimes {
+            let _ = writeln!(text, "{:<22} {}", kind.name(), endpoint.display());
+        }
+        if self.runtimes.is_empty() {
+            let _ = writeln!(text, "{:<22} containers keep their ids for names", "none");
+        }
     }
 
     fn write_absent(&self, text: &mut String) {
@@ -86,6 +102,10 @@ impl Report {
             let _ = writeln!(text, "{}\n    {reason}", metrics.join(" "));
         }
     }
+}
+
+fn runtime((kind, endpoint): &(runtimes::Kind, PathBuf)) -> Value {
+    json!({ "runtime": kind.name(), "endpoint": endpoint.display().to_string() })
 }
 
 fn kernel_release() -> String {

@@ -98,6 +98,13 @@ pub fn spawn(
     spawn_with(Sockets::of_host(proc_root, given), TIMEOUT, shutdown)
 }
 
+/// The runtimes that could be asked now, by kind and name of the socket.
+pub fn present(proc_root: &Path, given: Vec<RuntimeSocket>) -> Vec<(Kind, PathBuf)> {
+    let sockets = Sockets::of_host(proc_root, given);
+    let of_kind = |kind| sockets.existing(kind).into_iter().map(move |socket| (kind, socket.name));
+    Kind::ALL.into_iter().flat_map(of_kind).collect()
+}
+
 fn spawn_with(
     sockets: Sockets,
     timeout: Duration,

@@ -2,11 +2,12 @@
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 
 use sonde_tests::containerd::Containerd;
 use sonde_tests::cri::PodSpec;
 use sonde_tests::podman::Podman;
-use sonde_tests::process::{Process, free_address};
+use sonde_tests::process::{Process, free_address, product, run};
 use sonde_tests::product::Sonde;
 use sonde_tests::skip::Need;
 use sonde_tests::tsdb::{Kind, Tsdb};
@@ -247,6 +248,12 @@ fn podman_names_its_containers_without_its_service() {
         ("container_info", &info, 1.0),
     ]);
     expect_state(&agent, &podman.list(), "podman", "connected");
+    let given = socket("podman", &podman.list());
+    let doctor =
+        run(Command::new(product("sonde-agent")).args(["doctor", "--json", "--runtime-socket", &given]));
+    let found: serde_json::Value = serde_json::from_str(&doctor).expect("doctor speaks JSON");
+    let expected = serde_json::json!({ "runtime": "podman", "endpoint": podman.list() });
+    assert!(found["runtimes"].as_array().is_some_and(|all| all.contains(&expected)), "{found}");
     // One that is made later is in the list when it is asked about.
     let later = podman.run("later");
     later.traffic(&["connect", &server.address, "4"]);
