@@ -5,6 +5,7 @@
 //! `/etc/modules`. It says one line per result after `SONDE-VM: `: `PASS test`, `FAIL test reason`,
 //! `SKIP test reason`, `VERDICT feature verdict`, `PROGRAM name instructions`, and `DONE` last.
 
+mod load;
 mod machine;
 mod tests;
 
@@ -22,6 +23,7 @@ use crate::{http, wait};
 
 const AGENT: &str = "/usr/bin/sonde-agent";
 const AGENT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10300);
+const OPTIONAL: [&str; 3] = ["runqueue=auto", "block-latency=auto", "drops=auto"];
 const AGENT_LOG: &str = "/tmp/agent.log";
 /// Interpreted kernels are slow, above all in verifying programs.
 const START: Duration = Duration::from_secs(90);
@@ -33,8 +35,12 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// # Errors
 /// Of a child, and when this is not PID 1 of a machine of its own.
 pub fn main(arguments: &[&str]) -> Result<()> {
+    // What a load starts is this program again.
+    if let ["burn", _] = arguments {
+        return crate::traffic::run(arguments);
+    }
     if let ["child", role] = arguments {
-        return tests::child(role);
+        return if load::is_role(role) { load::child(role) } else { tests::child(role) };
     }
     anyhow::ensure!(std::process::id() == 1, "this is the first process of a test machine, not a command");
     if let Err(error) = run() {
@@ -54,6 +60,7 @@ fn run() -> Result<()> {
     if agent_is_up {
         check("existing_connection_is_a_baseline", || existing.check(&agent));
         tests::run_all(&agent);
+        load::run_all(&agent);
         report_status();
         check("agent_stops_and_detaches", || agent.stop());
     }
@@ -91,6 +98,8 @@ impl Agent {
         let log = std::fs::File::create(AGENT_LOG).context("create the agent's log")?;
         let child = Command::new(AGENT)
             .args(["--listen", &AGENT_ADDRESS.to_string(), "--scrape-interval", "1s"])
+            // What is off by default must load everywhere, too.
+            .args(OPTIONAL.iter().flat_map(|probe| ["--probe", probe]))
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("clone the log's descriptor")?)
             .stderr(log)

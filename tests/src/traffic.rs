@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::{datagrams, dns};
 
 pub mod endings;
+pub mod load;
 
 /// Bytes that a server sends on every connection.
 pub const REPLY_BYTES: u32 = 8;
@@ -33,6 +35,9 @@ ignore ADDRESS N      listen with a queue of N and never accept
 half-reset ADDRESS N  make N connections that are reset in the middle of the handshake
 wait                  do nothing, never end
 burn MILLISECONDS     use that much CPU time
+contend N MILLISECONDS  burn in N processes on one CPU; says how long they waited for it
+direct FILE N         write and read back N MiB past the page cache
+synced FILE N         write N MiB and see them to the disk
 allocate BYTES        use that much memory, never end";
 
 /// Does what the arguments say.
@@ -59,6 +64,9 @@ pub fn run(arguments: &[&str]) -> Result<()> {
             std::thread::park();
         },
         ["burn", millis] => burn(Duration::from_millis(parse(millis)?)),
+        ["contend", count, millis] => load::contend(parse(count)?, Duration::from_millis(parse(millis)?)),
+        ["direct", path, chunks] => load::direct(Path::new(path), parse(chunks)?),
+        ["synced", path, chunks] => load::synced(Path::new(path), parse(chunks)?),
         ["allocate", bytes] => allocate(parse(bytes)?),
         _ => {
             bail!("unknown arguments {arguments:?}; known are\n{USAGE}\n{}\n{}", datagrams::USAGE, dns::USAGE)

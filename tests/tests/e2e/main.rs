@@ -3,6 +3,7 @@
 mod support;
 
 mod dns;
+mod block;
 mod endurance;
 mod failures;
 mod harness;
@@ -11,6 +12,7 @@ mod inbound;
 mod listeners;
 mod nat;
 mod node;
+mod processes;
 mod queue;
 mod refusals;
 mod resources;
