@@ -12,6 +12,7 @@ mod examples;
 mod figure;
 mod idle;
 mod load;
+mod optional;
 mod programs;
 mod scale;
 mod statistics;
@@ -27,7 +28,7 @@ use figure::Figure;
 /// What to measure.
 #[derive(Debug, Default, clap::Args)]
 pub struct Arguments {
-    /// One of connect, programs, bulk, idle, scale, log, scrape; without it all
+    /// One of connect, programs, bulk, idle, scale, optional, log, scrape; without it all
     name: Option<String>,
     /// Few rounds: shows that the benchmarks work, the figures mean little
     #[arg(long)]
@@ -92,6 +93,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "bulk", needs_root: true, measure: bulk::measure },
     Benchmark { name: "idle", needs_root: true, measure: idle::measure },
     Benchmark { name: "scale", needs_root: true, measure: scale::measure },
+    Benchmark { name: "optional", needs_root: true, measure: optional::measure },
     Benchmark { name: "log", needs_root: false, measure: |_| examples::log() },
     Benchmark { name: "scrape", needs_root: false, measure: |_| examples::scrape() },
 ];

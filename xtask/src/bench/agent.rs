@@ -26,6 +26,11 @@ pub struct Agent {
 impl Agent {
     /// Starts the agent with its defaults on a free port and waits until it is ready.
     pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts it with more settings.
+    pub fn start_with(settings: &[&str]) -> Result<Self> {
         ensure!(rustix::process::geteuid().is_root(), "measuring the agent needs root");
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let address = port.context("find a free port")?;
@@ -37,6 +42,7 @@ impl Agent {
             .arg(format!("--listen={address}"))
             .arg("--data-dir")
             .arg(data.path())
+            .args(settings)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share the agent's log")?)
             .stderr(log)
@@ -110,6 +116,28 @@ impl Drop for Agent {
         // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Measures the same thing beside agents with these settings and with those, in an order that alternates with `index`.
+pub fn pair_of(
+    index: u32,
+    these: &[&str],
+    those: &[&str],
+    measure: impl Fn() -> Result<f64>,
+) -> Result<(f64, f64)> {
+    let beside = |settings: &[&str]| -> Result<f64> {
+        let agent = Agent::start_with(settings)?;
+        let value = measure()?;
+        agent.stop()?;
+        Ok(value)
+    };
+    if super::statistics::with_agent_first(index) {
+        let those = beside(those)?;
+        Ok((beside(these)?, those))
+    } else {
+        let these = beside(these)?;
+        Ok((these, beside(those)?))
     }
 }
 
