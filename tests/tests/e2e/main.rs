@@ -2,8 +2,8 @@
 
 mod support;
 
-mod dns;
 mod block;
+mod dns;
 mod endurance;
 mod failures;
 mod harness;
