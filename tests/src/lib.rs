@@ -38,6 +38,7 @@ pub mod product;
 pub mod promql;
 pub mod remote_write;
 pub mod rewrite;
+pub mod router;
 pub mod skip;
 pub mod stand_in;
 pub mod strace;

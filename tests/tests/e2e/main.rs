@@ -21,3 +21,4 @@ mod services;
 mod surface;
 mod tcp;
 mod udp;
+mod zones;
