@@ -135,7 +135,7 @@ pub static SETTINGS: &[Setting] = &[
     )
     .help("Add up the node's traffic with this network under its zone and class; the longest one that holds an address counts"),
     Setting::one("zone", "NAME", "", "up to 64 letters, digits, `.`, `_` and `-`")
-        .help("The zone this node is in; found from the cloud or from the networks when absent"),
+        .help("The zone this node is in; when absent the cloud's availability zone, else that of the networks that hold its addresses"),
     Setting::many(
         "probe",
         "NAME=SWITCH",
