@@ -186,7 +186,7 @@ fn a_container_that_was_there_before_its_runtime_answers_gets_its_name() {
     connects("/podman/late-db", 7.0);
     containerd.traffic("default", &shop, &["connect", &server.address, "5"]);
     connects("/containerd/late-shop", 5.0);
-    // One that goes is reported, and the names stay.
+    // The name stays when the runtime goes.
     containerd.stop();
     connects("/containerd/late-shop", 5.0);
 }

@@ -57,12 +57,15 @@ async fn a_daemon_that_starts_late_is_found() {
         let socket = socket(directory.path(), kind);
         let reason = format!("no {kind} socket (tried {})", socket.display());
         assert_eq!(state(&inspector, kind), State::Absent(reason));
-        let _daemon = StandIn::start(kind, &socket, Behaviour::Knows);
+        let daemon = StandIn::start(kind, &socket, Behaviour::Knows);
         let metadata = ask(&mut inspector, runtime).await.unwrap();
         assert_eq!(metadata.image, format!("{kind}:1"), "{runtime:?}");
         assert_eq!(state(&inspector, kind), State::Connected);
         let status = inspector.status().into_iter().find(|status| status.runtime == kind).unwrap();
         assert_eq!(status.endpoint, Some(socket));
+        drop(daemon);
+        assert!(matches!(ask(&mut inspector, runtime).await, Err(InspectError::Absent(_))), "{kind}");
+        assert_eq!(state(&inspector, kind), State::Absent("the socket is gone".to_owned()));
     }
 }
 
