@@ -5,6 +5,7 @@
 //! `/etc/modules`. It says one line per result after `SONDE-VM: `: `PASS test`, `FAIL test reason`,
 //! `SKIP test reason`, `VERDICT feature verdict`, `PROGRAM name instructions`, and `DONE` last.
 
+mod endings;
 mod load;
 mod machine;
 mod tests;
@@ -61,6 +62,7 @@ fn run() -> Result<()> {
         check("existing_connection_is_a_baseline", || existing.check(&agent));
         tests::run_all(&agent);
         load::run_all(&agent);
+        endings::run_all(&agent);
         report_status();
         check("agent_stops_and_detaches", || agent.stop());
     }

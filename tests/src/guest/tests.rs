@@ -11,7 +11,7 @@ use super::{Agent, check, child_command, machine};
 use crate::traffic::{self, REPLY_BYTES};
 
 /// This program is `/init` and in no service.
-const SELF: (&str, &str) = ("container_id", "/host/init");
+pub(super) const SELF: (&str, &str) = ("container_id", "/host/init");
 const CONNECTS: u64 = 7;
 const REFUSED: u64 = 3;
 const BYTES: u64 = 1_000_003;
@@ -115,6 +115,9 @@ fn service(agent: &Agent) -> Result<()> {
 /// # Errors
 /// When it cannot; PID 1 sees its early end.
 pub(super) fn child(role: &str) -> Result<()> {
+    if role == "portless" {
+        return super::endings::portless();
+    }
     let port = match role {
         "namespace" => {
             enter_new_network()?;
@@ -139,25 +142,25 @@ pub(super) fn child(role: &str) -> Result<()> {
 }
 
 #[expect(deprecated, reason = "its danger is in sharing file descriptors, which this does not touch")]
-fn enter_new_network() -> Result<()> {
+pub(super) fn enter_new_network() -> Result<()> {
     rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).context("make a network namespace")?;
     machine::bring_loopback_up()
 }
 
 /// A child in a role; it ends with this value, as its input does.
-struct Role(Child);
+pub(super) struct Role(Child);
 
 impl Role {
-    fn start(role: &str) -> Result<Self> {
+    /// Starts it and waits until it holds its connection.
+    pub(super) fn start(role: &str) -> Result<Self> {
         let mut child = child_command(role)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("start the {role}"))?;
         let output = child.stdout.take().context("take the child's output")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line).context("read the child's output")?;
-        ensure!(line.trim() == "holding", "the {role} ended early");
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        ensure!(lines.any(|line| line == "holding"), "the {role} ended early");
         Ok(Self(child))
     }
 }
@@ -170,7 +173,7 @@ impl Drop for Role {
 }
 
 /// A server in this process, on a port of its own.
-fn serve() -> Result<SocketAddr> {
+pub(super) fn serve() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || {
@@ -182,6 +185,6 @@ fn serve() -> Result<SocketAddr> {
 }
 
 /// Counters are floats on the wire; those of the tests are exact in them.
-fn count(number: u64) -> f64 {
+pub(super) fn count(number: u64) -> f64 {
     f64::from(u32::try_from(number).expect("the tests' numbers are small"))
 }
