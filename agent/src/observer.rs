@@ -7,6 +7,7 @@ mod clock;
 mod core;
 mod datagrams;
 mod latency;
+mod listening;
 mod measured;
 mod names;
 mod namespaces;

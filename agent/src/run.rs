@@ -61,7 +61,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         common: common_labels(&identity),
         identity,
         proc_root: config.proc_root.clone(),
-        listeners_per_workload: config.max_series_per_container,
+        listening: Caps { workload: config.max_series_per_container / 2, node: config.max_series / 4 },
         max_series: config.max_series,
         forget_after: config.forget_after,
     });

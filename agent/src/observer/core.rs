@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    clock, datagrams, latency::LatencyLabels, measured, names, namespaces::Namespaces, optional::Optional,
-    processes, series::SeriesLabels, suspects::Suspects, traffic,
+    clock, datagrams, latency::LatencyLabels, listening::Listening, measured, names, namespaces::Namespaces,
+    optional::Optional, processes, series::SeriesLabels, suspects::Suspects, traffic,
 };
 use crate::edges::EdgeStats;
 use crate::enrich::runtimes::Inspector;
@@ -20,7 +20,7 @@ use crate::node::{self, NodeIdentity, NodeReader};
 use crate::probes::{self, Event, cgroup::CgroupEvent};
 use crate::registry::{Labels, Rejections, Snapshot, SnapshotBuilder};
 use crate::resources::DiskNames;
-use crate::state::{Connections, Datagrams, Measurements, Names};
+use crate::state::{Caps, Connections, Datagrams, Measurements, Names};
 use crate::telemetry::{QueueFill, Telemetry};
 use crate::translate::Translator;
 
@@ -66,8 +66,8 @@ pub struct Parts {
     pub common: Arc<Labels>,
     /// The host's procfs.
     pub proc_root: PathBuf,
-    /// Listening addresses shown per workload; more are folded into one.
-    pub listeners_per_workload: usize,
+    /// Listening addresses shown; more are folded into one per workload.
+    pub listening: Caps,
     /// Series of all containers together; what is beyond is left out.
     pub max_series: usize,
     /// A flow without open connections is dropped after this long without an event.
@@ -82,7 +82,7 @@ pub struct Core {
     optional: Optional,
     series: SeriesLabels,
     latency: LatencyLabels,
-    namespaces: Namespaces,
+    listening: Listening,
     rejections: Rejections,
     last: Option<(Instant, Arc<Snapshot>)>,
     last_at: UnixMillis,
@@ -98,7 +98,7 @@ impl Core {
             optional: Optional::default(),
             series: SeriesLabels::default(),
             latency: LatencyLabels::default(),
-            namespaces: Namespaces::new(&parts.proc_root),
+            listening: Listening::new(Namespaces::new(&parts.proc_root), parts.listening),
             rejections: Rejections::default(),
             last: None,
             last_at: UnixMillis::default(),
@@ -328,13 +328,11 @@ impl Core {
             connections: &parts.connections,
             names: &parts.names,
             workloads: &parts.workloads,
-            listeners_per_workload: parts.listeners_per_workload,
             now,
         };
         view.flows(&mut self.series, &mut builder);
         view.failures(&mut self.series, &mut builder);
-        view.listeners(&mut self.namespaces, &mut builder);
-        view.backlogs(&mut builder);
+        self.listening.collect(&view, &mut builder);
         self.latency.collect(parts.connections.round_trips(), &parts.workloads, &mut builder, now);
         datagrams::emit(&parts.datagrams, &parts.workloads, now, &mut builder);
         datagrams::emit_stats(&parts.datagrams, &mut builder);

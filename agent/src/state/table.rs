@@ -29,6 +29,11 @@ pub trait Row: Default {
     }
 }
 
+/// A row that only is there.
+impl Row for () {
+    fn merge(&mut self, (): &Self) {}
+}
+
 /// How many rows there may be, overflows not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {

@@ -1,0 +1,99 @@
+//! Listening sockets as series: the addresses on which a workload accepts, and its accept queues.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::namespaces::Namespaces;
+use super::series;
+use super::traffic::View;
+use crate::model::WorkloadIx;
+use crate::registry::catalog::{agent, tcp as catalog};
+use crate::registry::{Labels, SnapshotBuilder};
+use crate::state::table::{Key as _, Table};
+use crate::state::{BacklogKey, Caps};
+
+/// The addresses that are shown, in the shares of a bounded table: one wildcard may stand for 64 of them.
+#[derive(Debug)]
+pub struct Listening {
+    namespaces: Namespaces,
+    shown: Table<BacklogKey, ()>,
+}
+
+impl Listening {
+    /// Nothing shown yet.
+    pub fn new(namespaces: Namespaces, caps: Caps) -> Self {
+        Self { namespaces, shown: Table::new(caps) }
+    }
+
+    /// Adds all series of listening sockets.
+    pub fn collect(&mut self, view: &View<'_>, builder: &mut SnapshotBuilder) {
+        self.update(view);
+        for (key, ()) in self.shown.iter() {
+            let own = Labels::new([("listen_addr", series::text(key.address))]);
+            builder.number(&catalog::LISTEN_INFO, view.workloads.labels(key.workload), &own, 1.0);
+        }
+        let folded = self.shown.folded();
+        for (cap, count) in [("container", folded.workload), ("node", folded.node)] {
+            let own = Labels::new([("table", "addresses"), ("cap", cap)]);
+            builder.number(&agent::SERIES_FOLDED_TOTAL, &Labels::empty(), &own, count as f64);
+        }
+        Self::queues(view, builder);
+    }
+
+    /// One row per workload and address, though several sockets may share an address (`SO_REUSEPORT`). What is still
+    /// there keeps its row before anything new gets one.
+    fn update(&mut self, view: &View<'_>) {
+        self.namespaces.refresh(view.connections.listeners().iter(), view.now);
+        for key in addresses(&self.namespaces, view) {
+            if self.shown.contains(&key) {
+                self.shown.at(key, view.now);
+            }
+        }
+        self.shown.drop_idle(view.now);
+        for key in addresses(&self.namespaces, view) {
+            let key = self.shown.admit(key);
+            self.shown.at(key, view.now);
+        }
+    }
+
+    /// Adds accept queues: one set of series per address that sockets are bound to.
+    fn queues(view: &View<'_>, builder: &mut SnapshotBuilder) {
+        let mut queues: HashMap<BacklogKey, (u64, u64)> = HashMap::new();
+        for listener in view.connections.listeners().iter() {
+            let (Some(workload), Some(backlog)) = (listener.workload, listener.backlog) else { continue };
+            let own = BacklogKey { workload, address: Some(listener.address) };
+            // What the table of drops folded is folded here as well.
+            let key = if view.connections.backlogs().contains(&own) { own } else { own.overflow() };
+            let queue = queues.entry(key).or_default();
+            queue.0 += u64::from(backlog.length);
+            queue.1 += u64::from(backlog.max);
+        }
+        for (key, drops) in view.connections.backlogs().iter() {
+            if !view.workloads.is_exported(key.workload, view.now) {
+                continue;
+            }
+            let owner = view.workloads.labels(key.workload);
+            let own = Labels::new([("listen_addr", series::text(key.address))]);
+            builder.number(&catalog::LISTEN_DROPS_TOTAL, owner, &own, drops.0 as f64);
+            if let Some((length, max)) = queues.get(key) {
+                builder.number(&catalog::LISTEN_BACKLOG, owner, &own, *length as f64);
+                builder.number(&catalog::LISTEN_BACKLOG_MAX, owner, &own, *max as f64);
+            }
+        }
+    }
+}
+
+/// Every address of every listener that may be shown.
+fn addresses<'a>(
+    namespaces: &'a Namespaces,
+    view: &'a View<'_>,
+) -> impl Iterator<Item = BacklogKey> + use<'a> {
+    let shown = |workload: &WorkloadIx| view.workloads.is_exported(*workload, view.now);
+    view.connections.listeners().iter().flat_map(move |listener| {
+        let workload = listener.workload.filter(shown);
+        let expanded: Vec<SocketAddr> =
+            if workload.is_some() { namespaces.expand(listener) } else { Vec::new() };
+        let key = move |address| Some(BacklogKey { workload: workload?, address: Some(address) });
+        expanded.into_iter().filter_map(key)
+    })
+}
