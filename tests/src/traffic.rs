@@ -15,6 +15,7 @@ use crate::{datagrams, dns};
 
 pub mod endings;
 pub mod load;
+mod usage;
 
 /// Bytes that a server sends on every connection.
 pub const REPLY_BYTES: u32 = 8;
@@ -38,7 +39,10 @@ burn MILLISECONDS     use that much CPU time
 contend N MILLISECONDS  burn in N processes on one CPU; says how long they waited for it
 direct FILE N         write and read back N MiB past the page cache
 synced FILE N         write N MiB and see them to the disk
-allocate BYTES        use that much memory, never end";
+allocate BYTES        use that much memory, never end
+open FILES SOCKETS    open that many of each beside the standard streams, never end
+threads N             have N threads, never end
+room DIRECTORY        print size, used and reserved bytes of the file system";
 
 /// Does what the arguments say.
 ///
@@ -68,6 +72,9 @@ pub fn run(arguments: &[&str]) -> Result<()> {
         ["direct", path, chunks] => load::direct(Path::new(path), parse(chunks)?),
         ["synced", path, chunks] => load::synced(Path::new(path), parse(chunks)?),
         ["allocate", bytes] => allocate(parse(bytes)?),
+        ["open", files, sockets] => usage::hold_open(parse(files)?, parse(sockets)?),
+        ["threads", count] => usage::have_threads(parse(count)?),
+        ["room", directory] => usage::show_room(directory),
         _ => {
             bail!("unknown arguments {arguments:?}; known are\n{USAGE}\n{}\n{}", datagrams::USAGE, dns::USAGE)
         }

@@ -21,4 +21,6 @@ mod services;
 mod surface;
 mod tcp;
 mod udp;
+mod usage;
+mod volumes;
 mod zones;
