@@ -17,9 +17,9 @@ fn resource(agent: &Sonde, container: &Container<'_>, name: &str) -> Result<f64,
     metrics.value(&name, &[("container_id", &container.id())]).map_err(|error| format!("{error:#}"))
 }
 
-/// Throttled time of a container in seconds, from its group's own file. How much a given burn is throttled differs
-/// between kernels; since 6.18 it may be nothing.
-fn kernel_throttled(container: &Container<'_>) -> f64 {
+/// What a container's group says in its own file of its quota: periods, periods in which it was throttled, and the time
+/// for which, in seconds. How much a given burn is throttled differs between kernels; since 6.18 it may be nothing.
+fn kernel_throttled(container: &Container<'_>) -> [f64; 3] {
     let groups = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("read the cgroups");
     let path = |mark: &str| groups.lines().find_map(|line| Some(line.split_once(mark)?.1.to_owned()));
     let (file, key, unit) = match path(":cpu:").or_else(|| path(":cpu,cpuacct:")) {
@@ -30,8 +30,11 @@ fn kernel_throttled(container: &Container<'_>) -> f64 {
         }
     };
     let text = fs::read_to_string(&file).expect("read the group's statistics");
-    let value = text.lines().find_map(|line| line.strip_prefix(key)).expect("the group has the value");
-    value.parse::<f64>().expect("a number") / unit
+    let value = |key| {
+        let value = text.lines().find_map(|line| line.strip_prefix(key)).expect("the group has the value");
+        value.parse::<f64>().expect("a number")
+    };
+    [value("nr_periods "), value("nr_throttled "), value(key) / unit]
 }
 
 #[test]
@@ -57,7 +60,12 @@ fn a_containers_cpu_memory_limits_and_restarts_are_shown() {
     // What `docker exec` itself costs inside the group.
     assert!(used < BURN_SECONDS + 0.5, "{used} s were counted for {BURN_SECONDS} s");
     wait::until("the throttling that the kernel tells", || {
-        wait::equal(resource(&agent, &busy, "cpu_throttled_seconds_total")?, kernel_throttled(&busy))
+        let names = ["cpu_periods_total", "cpu_throttled_periods_total", "cpu_throttled_seconds_total"];
+        let seen =
+            names.map(|name| resource(&agent, &busy, name)).into_iter().collect::<Result<Vec<_>, _>>()?;
+        let kernel = kernel_throttled(&busy);
+        wait::ensure(kernel[0] > 0.0, || "no period has passed".to_owned())?;
+        wait::equal(seen, kernel.to_vec())
     });
     wait::until("the memory to show", || {
         let resident = resource(&agent, &large, "memory_rss_bytes")?;
