@@ -106,3 +106,68 @@ impl ContainerCgroup {
         self.groups.command(program)
     }
 }
+
+/// Which of the two kinds of hierarchy a group is made in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The v1 hierarchies of memory and CPU.
+    V1,
+    /// The unified one.
+    V2,
+}
+
+impl Version {
+    /// Mounts of this machine; none where it has no such hierarchy.
+    fn mounts(self) -> Vec<PathBuf> {
+        let root = Path::new("/sys/fs/cgroup");
+        let mounts = match self {
+            Self::V1 => ["memory", "cpu", "cpuacct"].map(|name| root.join(name)).to_vec(),
+            Self::V2 => vec![root.to_owned(), root.join("unified")],
+        };
+        let file = if self == Self::V1 { "tasks" } else { "cgroup.controllers" };
+        mounts.into_iter().filter(|mount| mount.join(file).exists()).collect()
+    }
+}
+
+/// A group at any path, in the hierarchies of one version only; removed when dropped, with the groups around it that are
+/// empty then.
+#[derive(Debug)]
+pub struct PathCgroup {
+    directories: Vec<PathBuf>,
+}
+
+impl PathCgroup {
+    /// Makes the group; `None` where the machine has no hierarchy of that version.
+    #[track_caller]
+    pub fn new(version: Version, path: &str) -> Option<Self> {
+        let mounts = version.mounts();
+        let directories: Vec<_> =
+            mounts.iter().map(|mount| mount.join(path.trim_start_matches('/'))).collect();
+        for directory in &directories {
+            fs::create_dir_all(directory)
+                .unwrap_or_else(|error| panic!("create {}: {error}", directory.display()));
+        }
+        (!directories.is_empty()).then_some(Self { directories })
+    }
+
+    /// A command that runs `program` in the group; it becomes the program under the same process id.
+    pub fn command(&self, program: &str) -> Command {
+        let moves = self
+            .directories
+            .iter()
+            .map(|directory| format!("echo $$ > '{}/cgroup.procs'", directory.display()));
+        let script = moves.chain(["exec \"$0\" \"$@\"".to_owned()]).collect::<Vec<_>>().join(" && ");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, program]);
+        command
+    }
+}
+
+impl Drop for PathCgroup {
+    fn drop(&mut self) {
+        for directory in &self.directories {
+            // Ends where another group is inside, at the mount at the latest.
+            let _ = directory.ancestors().take_while(|group| fs::remove_dir(group).is_ok()).count();
+        }
+    }
+}

@@ -71,10 +71,19 @@ impl Inspections {
 
     /// The workload is gone.
     pub fn forget(&mut self, workload: WorkloadIx) {
-        if self.attempts.remove(&workload).is_some() {
-            self.waiting.retain(|(_, other), _| *other != workload);
-            // While nobody can be asked, nobody else takes it out.
-            self.ready.retain(|container| container.workload != workload);
+        self.forget_all(&[workload]);
+    }
+
+    /// The workloads are gone.
+    pub fn forget_all(&mut self, workloads: &[WorkloadIx]) {
+        let known = self.attempts.len();
+        for workload in workloads {
+            self.attempts.remove(workload);
+        }
+        if self.attempts.len() < known {
+            self.waiting.retain(|(_, workload), _| self.attempts.contains_key(workload));
+            // While nobody can be asked, nobody else takes them out.
+            self.ready.retain(|container| self.attempts.contains_key(&container.workload));
         }
     }
 

@@ -10,6 +10,7 @@ mod harness;
 mod image;
 mod inbound;
 mod listeners;
+mod names;
 mod nat;
 mod node;
 mod processes;

@@ -105,8 +105,7 @@ fn what_is_never_shown_is_in_the_totals() {
     let docker = docker();
     let prometheus = Tsdb::start(Kind::Prometheus);
     let agent = Sonde::agent()
-        // As the cloud would say.
-        .with("--availability-zone", "zone-a")
+        .with("--zone", "zone-a")
         .with("--network", "10.201.4.0/24=zone-d")
         .with("--min-container-age", "1h")
         .with("--remote-write", prometheus.remote_write())

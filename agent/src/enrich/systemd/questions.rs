@@ -51,10 +51,14 @@ impl Questions {
         self.due.insert((BootNanos(now.0 + wait), workload));
     }
 
-    /// The workload is gone.
-    pub fn forget(&mut self, workload: WorkloadIx) {
-        if self.attempts.remove(&workload).is_some() {
-            self.due.retain(|(_, other)| *other != workload);
+    /// The workloads are gone.
+    pub fn forget_all(&mut self, workloads: &[WorkloadIx]) {
+        let known = self.attempts.len();
+        for workload in workloads {
+            self.attempts.remove(workload);
+        }
+        if self.attempts.len() < known {
+            self.due.retain(|(_, workload)| self.attempts.contains_key(workload));
         }
     }
 
@@ -116,7 +120,7 @@ mod tests {
     fn what_is_forgotten_leaves_nothing_behind() {
         let mut questions = Questions::default();
         questions.push(ONE, at(0));
-        questions.forget(ONE);
+        questions.forget_all(&[ONE]);
         questions.failed(ONE, &UnitError::Busy, at(0));
         assert_eq!((questions.pop(at(1000)), questions.pending()), (None, 0));
     }
