@@ -5,6 +5,7 @@
 
 mod build;
 mod command_line;
+mod kubernetes;
 mod networks;
 mod probes;
 mod reference;
@@ -65,6 +66,8 @@ pub struct Config {
     pub probes: ProbeSwitches,
     /// Sockets of container runtimes at unusual places.
     pub runtime_sockets: Vec<RuntimeSocket>,
+    /// Whom to ask about pods, if anybody.
+    pub kubernetes: Option<crate::enrich::kubernetes::Settings>,
     /// The host's procfs.
     pub proc_root: PathBuf,
     /// The host's sysfs, for the firmware's table.

@@ -7,6 +7,7 @@ pub mod cgroup_path;
 pub mod cgroup_tree;
 mod inspections;
 mod keep;
+pub mod kubernetes;
 mod metadata;
 pub(crate) mod naming;
 pub mod netns;

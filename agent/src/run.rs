@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cloud;
 use crate::config::{Config, Probe, Switch};
 use crate::edges::Edges;
+use crate::enrich::kubernetes::Watcher;
 use crate::enrich::sources::NameSources;
 use crate::enrich::systemd::Asker;
 use crate::enrich::{Settings, Workloads, runtimes};
@@ -51,7 +52,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         names: Names::new(ADDRESSES_MAX),
         workloads: Workloads::new(workload_settings(&config)),
         inspector,
-        sources: NameSources { systemd: Asker::new(&config.proc_root, detach.clone()) },
+        sources: name_sources(&config, &detach)?,
         node: NodeReader::new(
             &config.proc_root,
             cloud::spawn(&config.sys_root, &config.cloud, detach.clone()),
@@ -89,6 +90,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         _ if early => bail!("the event loop ended by itself"),
         _ => Ok(()),
     }
+}
+
+/// What names workloads besides the runtimes.
+fn name_sources(config: &Config, detach: &CancellationToken) -> anyhow::Result<NameSources> {
+    let spawn = |settings| Watcher::spawn(settings, detach.clone());
+    let kubernetes = config.kubernetes.clone().map(spawn).transpose();
+    Ok(NameSources {
+        systemd: Asker::new(&config.proc_root, detach.clone()),
+        kubernetes: kubernetes.map_err(anyhow::Error::msg).context("ask Kubernetes about pods")?,
+    })
 }
 
 /// What the loader needs to know of the settings.

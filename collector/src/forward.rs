@@ -15,7 +15,7 @@ mod forwarder;
 mod split;
 mod verdict;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, client_tls};
 pub use forwarder::{Forwarder, SharedStats};
 pub use verdict::Verdict;
 

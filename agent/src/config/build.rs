@@ -41,6 +41,7 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
         zone: read.zone(),
         probes: read.probes(),
         runtime_sockets: read.runtime_sockets(),
+        kubernetes: read.kubernetes(),
         proc_root: read.proc_root(),
         cgroup_root: read.absolute_path("cgroup-root"),
         sys_root: read.absolute_path("sys-root"),
@@ -54,7 +55,7 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
 
 pub(super) struct Reader<'a> {
     pub(super) sources: Sources,
-    problems: &'a mut Problems,
+    pub(super) problems: &'a mut Problems,
 }
 
 impl Reader<'_> {
@@ -94,7 +95,7 @@ impl Reader<'_> {
         })
     }
 
-    fn switch(&mut self, name: &str) -> bool {
+    pub(super) fn switch(&mut self, name: &str) -> bool {
         self.parse(name, |text| text.parse().map_err(|_| format!("`{text}` is neither true nor false")))
     }
 
@@ -113,7 +114,7 @@ impl Reader<'_> {
     }
 
     /// A file that must be readable now, rather than when it is first needed.
-    fn file(&mut self, name: &str) -> Option<PathBuf> {
+    pub(super) fn file(&mut self, name: &str) -> Option<PathBuf> {
         let given = self.text(name)?;
         if let Err(error) = std::fs::File::open(Path::new(&given.text)) {
             self.problem(&given, format!("cannot read {}: {error}", given.text));

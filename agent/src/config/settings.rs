@@ -135,7 +135,7 @@ pub static SETTINGS: &[Setting] = &[
     )
     .help("Add up the node's traffic with this network under its zone and class; the longest one that holds an address counts"),
     Setting::one("zone", "NAME", "", "up to 64 letters, digits, `.`, `_` and `-`")
-        .help("The zone this node is in; when absent the cloud's availability zone, else that of the networks that hold its addresses"),
+        .help("The zone this node is in; found from the cloud or from the networks when absent"),
     Setting::many(
         "probe",
         "NAME=SWITCH",
@@ -163,6 +163,20 @@ pub static SETTINGS: &[Setting] = &[
         .help("Metadata service of the cloud provider; auto asks the one that the provider documents, if the firmware names a provider"),
     Setting::one("sys-root", "DIRECTORY", "/sys", "an absolute path")
         .help("Where a sysfs of the host is mounted; the firmware's table (DMI) is read there"),
+    Setting::one("kubelet", "URL", "", "http://HOST:PORT or https://HOST:PORT; not beside kubernetes-api")
+        .help("Ask this kubelet for labels and owners of pods"),
+    Setting::one("kubernetes-api", "URL", "", "http://HOST[:PORT] or https://HOST[:PORT]; needs kubernetes-node")
+        .help("Ask this API server for labels and owners of the node's pods"),
+    Setting::one("kubernetes-node", "NAME", "", "the node's name in Kubernetes")
+        .help("Name of this node, whose pods the API server is asked for"),
+    Setting::one("kubernetes-token", "FILE", "", "a readable file")
+        .help("Bearer token for kubelet or API server, read anew for every question"),
+    Setting::one("kubernetes-ca", "FILE", "", "a readable PEM file")
+        .help("Trust these authorities for kubelet or API server"),
+    Setting::switch("kubernetes-skip-verify", "false")
+        .help("Accept any certificate of kubelet or API server"),
+    Setting::many("kubernetes-label", "NAME", "the name of a pod label; at most 16")
+        .help("Show this label of pods in container_kubernetes_info"),
     Setting::one("proc-root", "DIRECTORY", "/proc", "a procfs of the initial PID namespace")
         .help("Where the host's procfs is mounted"),
     Setting::one("cgroup-root", "DIRECTORY", "/sys/fs/cgroup", "an absolute path")

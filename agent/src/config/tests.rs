@@ -267,7 +267,8 @@ fn a_file_that_cannot_be_read_is_one_problem_that_shows_no_line_of_it() {
 fn every_default_is_valid_and_every_setting_is_read() {
     // Reading panics on a default that is not valid; a setting that nobody reads would accept anything.
     for setting in settings::SETTINGS {
-        if setting.name == "data-dir" || setting.name == "api-key" {
+        // Any text is a directory, a key, or is used only beside another setting.
+        if ["data-dir", "api-key", "kubernetes-node", "kubernetes-label"].contains(&setting.name) {
             continue;
         }
         let flag = format!("--{}=( no such thing", setting.name);
@@ -283,6 +284,29 @@ fn a_switch_needs_no_value_to_be_on() {
     assert!(hides(&["--skip-systemd-system-services=true", "run"]));
     assert!(!hides(&["--hide-system-services", "--hide-system-services=false"]));
     assert!(given(&[]).file("hide_system_services = true").read().unwrap().1.hide_system_services);
+}
+
+#[test]
+fn kubernetes_is_asked_only_when_told_whom() {
+    use crate::enrich::kubernetes::Endpoint;
+    let read = |arguments: &[&str]| given(arguments).read().unwrap().1.kubernetes;
+    assert!(read(&[]).is_none());
+    let kubelet = read(&["--kubelet=https://127.0.0.1:10250", "--kubernetes-label=team"]).unwrap();
+    assert_eq!(kubelet.endpoint, Endpoint::Kubelet("https://127.0.0.1:10250".into()));
+    assert_eq!(kubelet.labels[0].label, "label_team");
+    let api = read(&["--kubernetes-api=https://10.0.0.1", "--kubernetes-node=node-1"]).unwrap();
+    assert_eq!(api.endpoint, Endpoint::Api { url: "https://10.0.0.1".into(), node: "node-1".into() });
+    for (arguments, expected) in [
+        (&["--kubelet=127.0.0.1"][..], "--kubelet: is no address of a server"),
+        (&["--kubelet=https://user:pw@h"], "--kubelet: is no address of a server"),
+        (&["--kubernetes-api=https://h"], "--kubernetes-api: needs kubernetes-node"),
+        (&["--kubelet=http://h", "--kubernetes-api=http://h"], "--kubernetes-api: given beside a kubelet"),
+        (&["--kubernetes-api=http://h", "--kubernetes-node=a&b"], "--kubernetes-node: is no name of a node"),
+        (&["--kubernetes-token=/nonexistent/token"], "--kubernetes-token: cannot read"),
+    ] {
+        let problems = given(arguments).problems();
+        assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{expected}: {problems:?}");
+    }
 }
 
 #[test]

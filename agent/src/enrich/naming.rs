@@ -107,6 +107,11 @@ pub fn app_id(container_id: &str) -> String {
     }
 }
 
+/// The `app_id` of a pod's container whose owner is known; `None` for what is no container of a pod.
+pub fn app_id_of_owner(container_id: &str, owner: &str) -> Option<String> {
+    kubernetes::app_id_of_owner(container_id.strip_prefix("/k8s/")?, owner)
+}
+
 /// A container that is called as the first line, with lines `<name>=<value>` for its labels and its environment.
 pub(crate) fn metadata_of<'a>(mut lines: impl Iterator<Item = &'a str>) -> ContainerMetadata {
     let name = lines.next().unwrap_or_default().to_owned();

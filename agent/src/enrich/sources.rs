@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::kubernetes::{self, Watcher};
 use super::systemd::{self, Asker, UnitError};
 use super::{Stats, Workloads};
 use crate::model::BootNanos;
@@ -14,11 +15,16 @@ use crate::registry::{Labels, SnapshotBuilder, catalog};
 pub struct NameSources {
     /// systemd.
     pub systemd: Asker,
+    /// Kubernetes, if it is asked for.
+    pub kubernetes: Option<Watcher>,
 }
 
 impl NameSources {
     /// Takes the answers there are, and puts the questions there are.
     pub fn exchange(&mut self, workloads: &mut Workloads, now: BootNanos) {
+        if let Some(pods) = self.kubernetes.as_mut().and_then(Watcher::changed) {
+            workloads.handle_pods(pods);
+        }
         while let Some((unit, answer)) = self.systemd.try_answer() {
             workloads.handle_unit(&unit, answer, now);
         }
@@ -32,7 +38,11 @@ impl NameSources {
 
     /// What `/status` shows.
     pub fn status(&self) -> Value {
-        json!({ "systemd": systemd_status(self.systemd.status()) })
+        let kubernetes = self.kubernetes.as_ref().map(Watcher::status);
+        json!({
+            "systemd": systemd_status(self.systemd.status()),
+            "kubernetes": kubernetes_status(kubernetes),
+        })
     }
 
     /// Adds the series of the queues and of the answers.
@@ -52,5 +62,14 @@ fn systemd_status(status: systemd::Status) -> Value {
         systemd::Status::Connected(socket) => json!({ "state": "connected", "socket": socket }),
         systemd::Status::Absent(reason) => json!({ "state": "absent", "reason": reason }),
         systemd::Status::Unreachable(reason) => json!({ "state": "unreachable", "reason": reason }),
+    }
+}
+
+fn kubernetes_status(status: Option<kubernetes::Status>) -> Value {
+    match status {
+        None => json!({ "state": "unused" }),
+        Some(kubernetes::Status::Waiting) => json!({ "state": "waiting" }),
+        Some(kubernetes::Status::Connected(pods)) => json!({ "state": "connected", "pods": pods }),
+        Some(kubernetes::Status::Failed(reason)) => json!({ "state": "unreachable", "reason": reason }),
     }
 }

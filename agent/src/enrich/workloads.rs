@@ -9,6 +9,7 @@ mod exits;
 mod files;
 mod hints;
 mod membership;
+mod pods;
 mod record;
 mod table;
 mod units;
@@ -24,6 +25,7 @@ use regex::Regex;
 use super::cgroup_path::{Owner, Runtime};
 use super::cgroup_tree::{Cgroup, CgroupTree, Hierarchy, TreeStats};
 use super::inspections::Inspections;
+use super::kubernetes::Pods;
 use super::metadata::{ContainerMetadata, ContainerRef, InspectError};
 use super::process::{self, Executable};
 use super::systemd::Questions;
@@ -127,6 +129,8 @@ pub struct Workloads {
     happened: exits::Happened,
     inspections: Inspections,
     units: Questions,
+    /// The latest list of this node's pods; empty unless it is asked for.
+    pods: Arc<Pods>,
     /// Containers and services by their v1 and v2 cgroups. What is retired is skipped, since an index is never used twice.
     by_cgroups: HashMap<(CgroupId, CgroupId), WorkloadIx>,
     /// Executables by process; the name tells when a process has become another one.
@@ -170,6 +174,7 @@ impl Workloads {
             happened: exits::Happened::default(),
             inspections: Inspections::default(),
             units: Questions::default(),
+            pods: Arc::default(),
             by_cgroups: HashMap::new(),
             executables: HashMap::new(),
             host_addresses: emit::HostAddresses::default(),
@@ -295,7 +300,9 @@ impl Workloads {
         };
         self.stats.inspected += 1;
         self.inspections.succeeded(container.workload);
-        let merged = self.table.name(container.workload, &container.id, metadata, self.unix)?;
+        let merged = self.table.name(container.workload, &container.id, metadata, self.unix);
+        self.describe_pod(merged.map_or(container.workload, |merged| merged.into));
+        let merged = merged?;
         self.inspections.forget(merged.from);
         for ix in self.by_cgroups.values_mut().filter(|ix| **ix == merged.from) {
             *ix = merged.into;
@@ -337,10 +344,8 @@ impl Workloads {
         }
         self.tree.forget_removed(self.now);
         let retired = self.table.retire(self.now, &mut self.stats.evicted);
-        for ix in &retired {
-            self.inspections.forget(*ix);
-            self.units.forget(*ix);
-        }
+        self.inspections.forget_all(&retired);
+        self.units.forget_all(&retired);
         // What the tree has forgotten is asked for anew should it turn up: a service has a new cgroup at every start.
         let is_known = |hierarchy, id: CgroupId| id.0 == 0 || self.tree.get(hierarchy, id).is_some();
         self.by_cgroups.retain(|(v1, v2), ix| {

@@ -317,11 +317,7 @@ impl Core {
         let mut builder = SnapshotBuilder::after(rejections)
             .limited_to(parts.max_series)
             .with_container_labels(parts.node.container_labels());
-        let machine = parts.node.read();
-        if let Some(cloud) = &machine.cloud {
-            parts.totals.set_cloud_zone(&cloud.availability_zone);
-        }
-        node::emit(&mut builder, &parts.identity, &machine);
+        node::emit(&mut builder, &parts.identity, &parts.node.read());
         let measured = measured::View::new(&self.measurements, &parts.kernel, &parts.workloads);
         parts.workloads.collect(&mut builder, &measured, now);
         let view = traffic::View {

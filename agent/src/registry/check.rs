@@ -113,7 +113,7 @@ impl<'a> Check<'a> {
         self.common_is_valid
             && sample.owner.is_valid()
             && sample.own.is_valid()
-            && sample.own.iter().all(|(name, _)| metric.labels.contains(&name))
+            && sample.own.iter().all(|(name, _)| is_declared(metric.labels, name))
             && !sample.own.overlaps(&sample.owner)
             && !sample.own.overlaps(common)
             && !sample.owner.overlaps(common)
@@ -127,6 +127,13 @@ fn has_valid_value(kind: Kind, value: &Value) -> bool {
         (Kind::Histogram, Value::Histogram(histogram)) => !histogram.sum().is_nan(),
         _ => false,
     }
+}
+
+/// Whether a metric may have a label: it is declared, or begins as one that is declared with a `*` at its end, whose other
+/// names are a matter of settings.
+fn is_declared(declared: &[&str], name: &str) -> bool {
+    let begins = |declared: &&str| declared.strip_suffix('*').is_some_and(|prefix| name.starts_with(prefix));
+    declared.contains(&name) || declared.iter().any(begins)
 }
 
 /// Compares the labels of both, however they are split between owner and series.

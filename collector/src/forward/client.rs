@@ -60,7 +60,7 @@ impl Client {
     /// Reads the target's files and prepares connections.
     pub fn new(target: RemoteWriteTarget, user_agent: &str) -> Result<Self, ClientError> {
         let failed = |reason: String| ClientError { target: target.identity(), reason };
-        let tls = tls_config(&target.tls_config).map_err(failed)?;
+        let tls = client_tls(&target.tls_config).map_err(failed)?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .timeout(target.remote_timeout)
@@ -135,7 +135,11 @@ fn headers(target: &RemoteWriteTarget) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-fn tls_config(tls: &TlsConfig) -> Result<ClientConfig, String> {
+/// What a client trusts, and what it shows of itself.
+///
+/// # Errors
+/// When a file cannot be used, by its name.
+pub fn client_tls(tls: &TlsConfig) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(tls, provider.clone())?;
     let builder = ClientConfig::builder_with_provider(provider)

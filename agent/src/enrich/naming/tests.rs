@@ -152,6 +152,8 @@ fn owners_of_pods() {
     for (container_id, expected) in cases {
         assert_eq!(app_id(container_id), expected, "{container_id}");
     }
+    assert_eq!(app_id_of_owner("/k8s/ns/odd-name/c", "odd").as_deref(), Some("/k8s/ns/odd/c"));
+    assert_eq!(app_id_of_owner("/docker/odd-name", "odd"), None);
 }
 
 proptest! {

@@ -94,6 +94,9 @@ impl Workloads {
         if let Some(info) = &record.info {
             builder.number(&container::INFO, owner, info, 1.0);
         }
+        if let Some(pod) = &record.pod {
+            builder.number(&container::KUBERNETES_INFO, owner, pod, 1.0);
+        }
         if record.key.restarts() {
             builder.number(&container::RESTARTS_TOTAL, owner, &none, record.restarts as f64);
         }

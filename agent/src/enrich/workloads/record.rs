@@ -110,6 +110,8 @@ pub(super) struct Record {
     pub(super) metadata: Option<ContainerMetadata>,
     /// What systemd tells of a service.
     pub(super) unit: Option<UnitProperties>,
+    /// Labels of `container_kubernetes_info`, once its pod is known.
+    pub(super) pod: Option<Arc<Labels>>,
     /// Labels of `container_info`, once there is something to say.
     pub(super) info: Option<Arc<Labels>>,
     pub(super) paths: CgroupPaths,
@@ -149,6 +151,7 @@ impl Record {
             key,
             metadata: None,
             unit: None,
+            pod: None,
             info: None,
             paths: CgroupPaths::default(),
             number: WorkloadIx(0),

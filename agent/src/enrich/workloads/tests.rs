@@ -7,6 +7,7 @@ mod exits;
 mod files;
 mod hints;
 mod names;
+mod pods;
 mod units;
 
 use super::*;

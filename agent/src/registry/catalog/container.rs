@@ -6,6 +6,10 @@ super::catalog! {
     INFO: Gauge "container_info" ["image", "systemd_triggered_by", "systemd_type"]
         "1 for every container whose metadata is known, and for every service that systemd describes",
         from "container runtime; systemd over D-Bus";
+    KUBERNETES_INFO: Gauge "container_kubernetes_info"
+        ["namespace", "pod", "container", "owner_kind", "owner_name", "node", "label_*"]
+        "1 for every container of a pod that Kubernetes lists; every --kubernetes-label is one of the last labels",
+        from "kubelet or API server, with --kubelet or --kubernetes-api";
     RESTARTS_TOTAL: Counter "container_restarts_total" []
         "Restarts of the container seen by the agent",
         from "start times of the container's processes";

@@ -1,0 +1,56 @@
+//! Whom to ask about pods.
+
+use super::build::Reader;
+use crate::enrich::kubernetes::{Endpoint, PodLabel, Settings};
+
+/// Each label makes a series of every container larger.
+const MAX_LABELS: usize = 16;
+
+impl Reader<'_> {
+    /// The kubelet or the API server; `None` unless one of them is named.
+    pub(super) fn kubernetes(&mut self) -> Option<Settings> {
+        let [kubelet, api] = ["kubelet", "kubernetes-api"].map(|name| self.text(name));
+        let node = self.text("kubernetes-node");
+        for url in [&kubelet, &api].into_iter().flatten() {
+            let is_url = ["http://", "https://"]
+                .iter()
+                .any(|scheme| url.text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+            // User and password in an address would show in the log.
+            if !is_url || url.text.contains(['@', '?', '#', ' ']) {
+                self.problem(url, "is no address of a server");
+            }
+        }
+        let mut settings = Settings {
+            token: self.file("kubernetes-token"),
+            ca: self.file("kubernetes-ca"),
+            skip_verify: self.switch("kubernetes-skip-verify"),
+            labels: Vec::new(),
+            endpoint: match (&kubelet, &api, &node) {
+                (Some(_), Some(api), _) => {
+                    self.problem(api, "given beside a kubelet");
+                    return None;
+                }
+                (Some(kubelet), None, _) => Endpoint::Kubelet(kubelet.text.clone()),
+                (None, Some(api), Some(node)) => {
+                    if !node.text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
+                        self.problem(node, "is no name of a node");
+                    }
+                    Endpoint::Api { url: api.text.clone(), node: node.text.clone() }
+                }
+                (None, Some(api), None) => {
+                    self.problem(api, "needs kubernetes-node");
+                    return None;
+                }
+                (None, None, _) => return None,
+            },
+        };
+        for given in self.sources.all("kubernetes-label").to_vec() {
+            if given.text.is_empty() || given.text.len() > 317 || settings.labels.len() >= MAX_LABELS {
+                self.problem(&given, "is no label, or one too many");
+            } else {
+                settings.labels.push(PodLabel::new(&given.text));
+            }
+        }
+        Some(settings)
+    }
+}
