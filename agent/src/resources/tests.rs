@@ -1,3 +1,4 @@
+mod counted;
 mod explained;
 mod kernels;
 

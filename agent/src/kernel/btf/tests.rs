@@ -137,3 +137,33 @@ fn a_sparse_copy_has_the_same_ids() {
     assert_eq!(copy.find(kind::FUNC, "bpf_iter_door"), Ok(Some(4)));
     assert_eq!(copy.find(kind::TYPEDEF, "btf_trace_absent"), Ok(None));
 }
+
+#[test]
+fn arguments_of_a_tracepoint_are_told_by_type() {
+    let mut writer = Writer::new();
+    let name = writer.name("int");
+    writer.words(&[name, kind::INT << 24, 4, 32]);
+    writer.structure("task_struct", false, &[]);
+    writer.words(&[0, kind::PTR << 24, 2]);
+    writer.words(&[0, kind::PTR << 24, 0]);
+    // void (*)(void *, struct task_struct *, int)
+    writer.words(&[0, kind::FUNC_PROTO << 24 | 3, 0, 0, 4, 0, 3, 0, 1]);
+    writer.words(&[0, kind::PTR << 24, 5]);
+    let name = writer.name("btf_trace_knock");
+    writer.words(&[name, kind::TYPEDEF << 24, 6]);
+    let blob = writer.blob();
+    let btf = Btf::parse(&blob).unwrap();
+    let argument = |index| btf.argument("knock", index).map(Option::unwrap_or_default);
+    assert_eq!(argument(0).as_deref(), Ok("task_struct"));
+    assert_eq!(argument(1).as_deref(), Ok("int"));
+    assert_eq!(argument(2).as_deref(), Ok(""), "it has only two");
+    assert!(matches!(btf.argument("absent", 0), Err(BtfError::Absent { .. })));
+}
+
+#[test]
+fn enumerators_come_with_their_values() {
+    let blob = sample();
+    let btf = Btf::parse(&blob).unwrap();
+    assert_eq!(btf.enumerators("colour"), Ok(vec![("red".to_owned(), 7), ("green".to_owned(), 9)]));
+    assert_eq!(btf.enumerators("shape"), Ok(Vec::new()));
+}
