@@ -24,6 +24,7 @@ use sonde_collector::http::ListenConfig;
 
 use crate::cloud::CloudSettings;
 pub use crate::enrich::runtimes::RuntimeSocket;
+use crate::gpu::Library;
 pub use command_line::{Command, clap};
 pub use probes::{Probe, ProbeSwitches, Switch};
 pub use reference::reference;
@@ -72,6 +73,8 @@ pub struct Config {
     pub proc_root: PathBuf,
     /// The host's sysfs, for the firmware's table.
     pub sys_root: PathBuf,
+    /// Where the library is that tells of GPUs.
+    pub gpu_library: Library,
     /// The cloud: whom to ask, and what wins over the answer.
     pub cloud: CloudSettings,
     /// The host's cgroups.

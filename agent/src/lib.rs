@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod edges;
 pub mod enrich;
 pub mod fuzz;
+pub mod gpu;
 pub mod health;
 pub mod kernel;
 pub mod model;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cloud::{Cloud, CloudInfo};
+use crate::gpu::{Gpu, Gpus};
 use crate::health::Absent;
 use crate::registry::catalog::node;
 use crate::registry::{Labels, Metric};
@@ -43,6 +44,8 @@ pub struct Node {
     pub filesystems: Vec<Filesystem>,
     /// Disks, interfaces and file systems without series, by kind and reason.
     pub hidden: Vec<(&'static str, &'static str, usize)>,
+    /// GPUs, as far as their driver tells.
+    pub gpus: Vec<Gpu>,
     /// What its cloud calls it.
     pub cloud: Option<CloudInfo>,
 }
@@ -53,6 +56,7 @@ pub struct NodeReader {
     proc_root: PathBuf,
     filesystems: Filesystems,
     cloud: Cloud,
+    gpus: Gpus,
     failures: u64,
     /// Metrics without a source at the last look, with the reason.
     absent: Vec<(&'static Metric, String)>,
@@ -60,9 +64,9 @@ pub struct NodeReader {
 
 impl NodeReader {
     /// A reader of the host whose procfs is at `proc_root`, in a cloud or in none.
-    pub fn new(proc_root: impl Into<PathBuf>, cloud: Cloud) -> Self {
+    pub fn new(proc_root: impl Into<PathBuf>, cloud: Cloud, gpus: Gpus) -> Self {
         let proc_root = proc_root.into();
-        Self { proc_root, filesystems: Filesystems::default(), cloud, failures: 0, absent: Vec::new() }
+        Self { proc_root, filesystems: Filesystems::default(), cloud, gpus, failures: 0, absent: Vec::new() }
     }
 
     /// Reads everything. Takes a millisecond or two; a local file system that does not answer makes it wait for 50 ms.
@@ -88,6 +92,7 @@ impl NodeReader {
             disks: disks.map(|(disks, _)| disks),
             interfaces: interfaces.map(|(interfaces, _)| interfaces),
             filesystems: filesystems.shown,
+            gpus: self.gpus.read(),
             cloud: self.cloud.info(),
         }
     }
@@ -105,6 +110,9 @@ impl NodeReader {
         if let Some(reason) = self.cloud.absent() {
             absent.push(&node::CLOUD_INFO, reason);
         }
+        if let Some(reason) = self.gpus.absent() {
+            absent.push(&node::GPU_INFO, reason);
+        }
     }
 
     /// Files that could not be read or understood so far.
@@ -114,7 +122,7 @@ impl NodeReader {
 }
 
 /// The host's root directory: process 1's, or the agent's own where that is closed to it (no CAP_SYS_PTRACE).
-fn host_root(proc_root: &Path) -> PathBuf {
+pub(crate) fn host_root(proc_root: &Path) -> PathBuf {
     let root = proc_root.join("1/root");
     if root.read_dir().is_ok() { root } else { PathBuf::from("/") }
 }

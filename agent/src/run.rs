@@ -14,6 +14,7 @@ use crate::enrich::kubernetes::Watcher;
 use crate::enrich::sources::NameSources;
 use crate::enrich::systemd::Asker;
 use crate::enrich::{Settings, Workloads, runtimes};
+use crate::gpu::Gpus;
 use crate::health::Board;
 use crate::kernel::{FeatureId, FeatureStatus, Kernel, Options, Unwanted};
 use crate::networks::NodeTotals;
@@ -56,6 +57,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         node: NodeReader::new(
             &config.proc_root,
             cloud::spawn(&config.sys_root, &config.cloud, detach.clone()),
+            Gpus::new(&config.proc_root, config.gpu_library.clone(), detach.clone()),
         ),
         board: board.clone(),
         edges: edges.stats(),

@@ -12,6 +12,7 @@ use sonde_collector::units::{parse_bytes, parse_duration};
 use tracing_subscriber::EnvFilter;
 
 use crate::cloud::{CloudInfo, CloudSettings, MetadataService};
+use crate::gpu::Library;
 
 use super::settings::setting;
 use super::sources::{Given, Sources};
@@ -46,6 +47,7 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
         cgroup_root: read.absolute_path("cgroup-root"),
         sys_root: read.absolute_path("sys-root"),
         cloud: read.cloud(),
+        gpu_library: read.gpu_library(),
         btf: read.absolute_path("btf"),
         log_level: read.log_level(),
         shutdown_timeout: read
@@ -137,6 +139,15 @@ impl Reader<'_> {
             url => url.parse().map(MetadataService::At),
         });
         CloudSettings { overrides, metadata }
+    }
+
+    fn gpu_library(&mut self) -> Library {
+        self.parse("gpu-library", |text| match text {
+            "auto" => Ok(Library::Usual),
+            "none" => Ok(Library::Never),
+            path if Path::new(path).is_absolute() => Ok(Library::At(path.into())),
+            path => Err(format!("`{path}` is not absolute")),
+        })
     }
 
     /// What a cloud names something; empty when nothing was given.

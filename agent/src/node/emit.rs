@@ -14,6 +14,7 @@ pub fn emit(builder: &mut SnapshotBuilder, identity: &NodeIdentity, read: &Node)
     if let Some(cloud) = &read.cloud {
         builder.number(&node::CLOUD_INFO, &none, &cloud.labels(), 1.0);
     }
+    crate::gpu::emit(builder, &read.gpus);
     for number in &read.numbers {
         number.emit(builder);
     }

@@ -115,7 +115,7 @@ const FILES: [(&str, &str); 24] = [
 #[test]
 fn every_file_becomes_its_series() {
     let host = Host::new(&FILES);
-    let mut reader = NodeReader::new(host.0.path(), Cloud::none());
+    let mut reader = NodeReader::new(host.0.path(), Cloud::none(), Gpus::none());
     let mut read = reader.read();
     assert_eq!(reader.failures(), 0);
     assert_eq!(
@@ -180,7 +180,7 @@ fn value(read: &Node, name: &str) -> f64 {
 #[test]
 fn what_cannot_be_read_is_absent_and_counted() {
     let host = Host::new(&[("uptime", "garbage"), ("stat", "cpu\n"), ("pressure/io", "some total=x\n")]);
-    let mut reader = NodeReader::new(host.0.path(), Cloud::none());
+    let mut reader = NodeReader::new(host.0.path(), Cloud::none(), Gpus::none());
     let read = reader.read();
     assert!(read.numbers.is_empty() && read.disks.is_none() && read.interfaces.is_none());
     // Nine files that every machine has, one that is garbage; disks and interfaces.
@@ -217,7 +217,7 @@ fn a_machine_without_disks_and_cards_is_read_completely() {
     let without = [("diskstats", ""), ("1/net/dev", header.as_str())];
     let files = FILES.iter().map(|file| *without.iter().find(|other| other.0 == file.0).unwrap_or(file));
     let host = Host::new(&files.collect::<Vec<_>>());
-    let mut reader = NodeReader::new(host.0.path(), Cloud::none());
+    let mut reader = NodeReader::new(host.0.path(), Cloud::none(), Gpus::none());
     let read = reader.read();
     assert_eq!((read.disks, read.interfaces), (Some(Vec::new()), Some(Vec::new())));
     assert_eq!(reader.failures(), 0);
@@ -246,7 +246,7 @@ fn the_live_machine_adds_up() {
     for name in [&identity.machine_id, &identity.system_uuid, &identity.hostname, &identity.kernel] {
         assert!(!name.is_empty(), "{identity:?}");
     }
-    let mut reader = NodeReader::new("/proc", Cloud::none());
+    let mut reader = NodeReader::new("/proc", Cloud::none(), Gpus::none());
     let (first, second) = (reader.read(), reader.read());
     let bytes = |name: &str| value(&first, &format!("node_resources_memory_{name}_bytes"));
     assert!(bytes("free") <= bytes("total") && bytes("available") <= bytes("total"));

@@ -12,6 +12,7 @@ use crate::edges::EdgeStats;
 use crate::enrich::runtimes::Inspector;
 use crate::enrich::sources::NameSources;
 use crate::enrich::{Hierarchy, Workloads, netns};
+use crate::gpu;
 use crate::health::{Absent, Board};
 use crate::kernel::{FeatureId, Kernel, Wakeups};
 use crate::model::{BootNanos, HostPid, TcpSocket, UnixMillis};
@@ -317,7 +318,12 @@ impl Core {
         let mut builder = SnapshotBuilder::after(rejections)
             .limited_to(parts.max_series)
             .with_container_labels(parts.node.container_labels());
-        node::emit(&mut builder, &parts.identity, &parts.node.read());
+        let machine = parts.node.read();
+        if let Some(cloud) = &machine.cloud {
+            parts.totals.set_cloud_zone(&cloud.availability_zone);
+        }
+        node::emit(&mut builder, &parts.identity, &machine);
+        gpu::emit_containers(&mut builder, &machine.gpus, &mut parts.workloads, &parts.proc_root, now);
         let measured = measured::View::new(&self.measurements, &parts.kernel, &parts.workloads);
         parts.workloads.collect(&mut builder, &measured, now);
         let view = traffic::View {

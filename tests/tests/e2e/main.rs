@@ -6,6 +6,7 @@ mod block;
 mod dns;
 mod endurance;
 mod failures;
+mod gpu;
 mod harness;
 mod image;
 mod inbound;

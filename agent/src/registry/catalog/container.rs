@@ -121,4 +121,10 @@ super::catalog! {
     RESOURCES_DISK_DELAY_SECONDS_TOTAL: Counter "container_resources_disk_delay_seconds_total" []
         "Time that threads waited for block devices",
         from "iter/task and tp_btf/sched_process_exit, delays.blkio_delay; with kernel.task_delayacct=1";
+    RESOURCES_GPU_USAGE_PERCENT: Gauge "container_resources_gpu_usage_percent" ["gpu_uuid"]
+        "Percent of the last 15 s in which a GPU computed for the container",
+        from "NVML, utilization by process";
+    RESOURCES_GPU_MEMORY_USAGE_PERCENT: Gauge "container_resources_gpu_memory_usage_percent" ["gpu_uuid"]
+        "Percent of the last 15 s in which a GPU's memory was read or written for the container",
+        from "NVML, utilization by process";
 }

@@ -135,6 +135,33 @@ super::catalog! {
     RESOURCES_FILESYSTEM_READ_ONLY: Gauge "node_resources_filesystem_read_only" ["mount_point", "device", "fstype"]
         "Whether nothing can be written: 1 or 0; a file system may become so after an error",
         from "/proc/1/mountinfo";
+    GPU_INFO: Gauge "node_gpu_info" ["gpu_uuid", "name", "driver_version"]
+        "1, with the GPU's model and its driver as labels",
+        from "NVIDIA's management library";
+    RESOURCES_GPU_MEMORY_TOTAL_BYTES: Gauge "node_resources_gpu_memory_total_bytes" ["gpu_uuid"]
+        "Memory of the GPU",
+        from "NVML, memory information";
+    RESOURCES_GPU_MEMORY_USED_BYTES: Gauge "node_resources_gpu_memory_used_bytes" ["gpu_uuid"]
+        "Memory of the GPU in use",
+        from "NVML, memory information";
+    RESOURCES_GPU_MEMORY_UTILIZATION_PERCENT_AVG: Gauge "node_resources_gpu_memory_utilization_percent_avg" ["gpu_uuid"]
+        "Percent of the last 15 s in which the GPU's memory was read or written",
+        from "NVML, samples of memory utilization";
+    RESOURCES_GPU_MEMORY_UTILIZATION_PERCENT_PEAK: Gauge "node_resources_gpu_memory_utilization_percent_peak" ["gpu_uuid"]
+        "The largest sample of the same",
+        from "NVML, samples of memory utilization";
+    RESOURCES_GPU_UTILIZATION_PERCENT_AVG: Gauge "node_resources_gpu_utilization_percent_avg" ["gpu_uuid"]
+        "Percent of the last 15 s in which the GPU computed",
+        from "NVML, samples of GPU utilization";
+    RESOURCES_GPU_UTILIZATION_PERCENT_PEAK: Gauge "node_resources_gpu_utilization_percent_peak" ["gpu_uuid"]
+        "The largest sample of the same",
+        from "NVML, samples of GPU utilization";
+    RESOURCES_GPU_TEMPERATURE_CELSIUS: Gauge "node_resources_gpu_temperature_celsius" ["gpu_uuid"]
+        "Temperature of the GPU",
+        from "NVML, temperature";
+    RESOURCES_GPU_POWER_USAGE_WATTS: Gauge "node_resources_gpu_power_usage_watts" ["gpu_uuid"]
+        "Power that the GPU draws",
+        from "NVML, power usage";
     RESOURCES_DISK_READS_TOTAL: Counter "node_resources_disk_reads_total" ["device"]
         "Completed reads",
         from "/proc/diskstats";
