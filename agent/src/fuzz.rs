@@ -51,3 +51,10 @@ pub fn fuzz_names(bytes: &[u8]) {
         }
     }
 }
+
+/// A DNS answer, as anybody may send it from port 53. The name is one of a host, and every address is there once.
+pub fn fuzz_dns(bytes: &[u8]) {
+    let Ok(answer) = crate::probes::dns::parse(bytes) else { return };
+    assert!(!answer.name.is_empty() && answer.name.len() <= 253 && answer.name.is_ascii());
+    assert!(answer.addresses.is_sorted_by(|one, next| one < next));
+}

@@ -18,6 +18,9 @@ pub const ALIASED: &str = "10.9.0.2";
 /// `never.test`.
 pub const NEVER: &str = "10.9.0.3";
 
+/// `loop.test`.
+pub const LOOP: &str = "127.9.0.1";
+
 const TYPE_A: u16 = 1;
 const TYPE_CNAME: u16 = 5;
 const TYPE_AAAA: u16 = 28;
@@ -35,34 +38,66 @@ dns garbage ADDRESS N      from port 53 of 127.0.0.1, send N datagrams that look
 /// When an address cannot be used, or an answer does not come.
 pub fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
-        ["serve", address] => serve(address.parse()?),
+        ["serve", address] => Server::bind(address.parse()?)?.run(),
         ["ask-tcp", server, name] => ask_tcp(server.parse()?, name),
         ["garbage", address, count] => garbage(address.parse()?, count.parse()?),
         _ => bail!("unknown arguments {arguments:?}; known are\n{USAGE}"),
     }
 }
 
-/// Answers over UDP and TCP, for ever.
-///
-/// # Errors
-/// When a socket cannot be used.
-pub fn serve(address: SocketAddr) -> Result<()> {
-    let socket = UdpSocket::bind(address).with_context(|| format!("bind to {address}"))?;
-    let listener = TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
-    println!("listening {address}");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // A client that goes away early is nobody's concern.
-            let _ = answer_tcp(stream);
-        }
-    });
-    let mut buffer = [0; 512];
-    loop {
-        let (length, from) = socket.recv_from(&mut buffer).context("receive")?;
-        if let Some(answer) = answer(&buffer[..length]) {
-            socket.send_to(&answer, from).context("answer")?;
+/// A name server.
+#[derive(Debug)]
+pub struct Server {
+    socket: UdpSocket,
+    listener: TcpListener,
+}
+
+impl Server {
+    /// Takes an address for UDP and TCP.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn bind(address: SocketAddr) -> Result<Self> {
+        let socket = UdpSocket::bind(address).with_context(|| format!("bind to {address}"))?;
+        let listener = TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
+        println!("listening {address}");
+        Ok(Self { socket, listener })
+    }
+
+    /// Answers, for ever.
+    ///
+    /// # Errors
+    /// When a socket fails.
+    pub fn run(self) -> Result<()> {
+        let Self { socket, listener } = self;
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A client that goes away early is nobody's concern.
+                let _ = answer_tcp(stream);
+            }
+        });
+        let mut buffer = [0; 512];
+        loop {
+            let (length, from) = socket.recv_from(&mut buffer).context("receive")?;
+            if let Some(answer) = answer(&buffer[..length]) {
+                socket.send_to(&answer, from).context("answer")?;
+            }
         }
     }
+}
+
+/// Asks for the IPv4 addresses of a name over UDP.
+///
+/// # Errors
+/// When there is no answer with an address.
+pub fn ask_udp(server: SocketAddr, name: &str) -> Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0").context("bind")?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    socket.send_to(&question(name, TYPE_A), server).context("ask")?;
+    let mut buffer = [0; 512];
+    let length = socket.recv(&mut buffer).context("receive the answer")?;
+    ensure!(buffer[..length].get(7).is_some_and(|count| *count > 0), "no address of {name}");
+    Ok(())
 }
 
 fn answer_tcp(mut stream: TcpStream) -> Result<()> {
@@ -142,6 +177,7 @@ fn answer(question: &[u8]) -> Option<Vec<u8>> {
         "one.test" => (&[], &ONE),
         "many.test" => (&[], &MANY),
         "alias.test" => (&["edge.test", "deep.edge.test"], &[ALIASED]),
+        "loop.test" => (&[], &[LOOP]),
         "never.test" => (&[], &[NEVER]),
         _ => (&[], &[]),
     };

@@ -5,6 +5,7 @@
 //! `/etc/modules`. It says one line per result after `SONDE-VM: `: `PASS test`, `FAIL test reason`,
 //! `SKIP test reason`, `VERDICT feature verdict`, `PROGRAM name instructions`, and `DONE` last.
 
+mod datagrams;
 mod endings;
 mod load;
 mod machine;

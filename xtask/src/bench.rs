@@ -14,6 +14,7 @@ mod idle;
 mod load;
 mod optional;
 mod programs;
+mod rounds;
 mod scale;
 mod statistics;
 
@@ -28,7 +29,7 @@ use figure::Figure;
 /// What to measure.
 #[derive(Debug, Default, clap::Args)]
 pub struct Arguments {
-    /// One of connect, programs, bulk, idle, scale, optional, log, scrape; without it all
+    /// One of connect, rounds, programs, bulk, idle, scale, optional, log, scrape; without it all
     name: Option<String>,
     /// Few rounds: shows that the benchmarks work, the figures mean little
     #[arg(long)]
@@ -45,6 +46,8 @@ pub struct Effort {
     pub pairs: u32,
     /// TCP connect/close cycles in one half of a pair.
     pub cycles: u32,
+    /// Round trips in one half of a pair.
+    pub rounds: u32,
     /// Bytes in one half of a pair.
     pub bulk_bytes: u64,
     /// How long the idle agent is watched, in seconds.
@@ -62,6 +65,7 @@ pub struct Effort {
 const FULL: Effort = Effort {
     pairs: 12,
     cycles: 20_000,
+    rounds: 200_000,
     bulk_bytes: 8 << 30,
     idle_seconds: 60,
     containers: 200,
@@ -72,6 +76,7 @@ const FULL: Effort = Effort {
 const QUICK: Effort = Effort {
     pairs: 2,
     cycles: 2_000,
+    rounds: 10_000,
     bulk_bytes: 256 << 20,
     idle_seconds: 2,
     containers: 8,
@@ -89,6 +94,7 @@ struct Benchmark {
 
 const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "connect", needs_root: true, measure: connect::measure },
+    Benchmark { name: "rounds", needs_root: true, measure: rounds::measure },
     Benchmark { name: "programs", needs_root: true, measure: programs::measure },
     Benchmark { name: "bulk", needs_root: true, measure: bulk::measure },
     Benchmark { name: "idle", needs_root: true, measure: idle::measure },

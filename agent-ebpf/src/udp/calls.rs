@@ -5,6 +5,7 @@
 //!   every call on every socket, and leave at once when it is not UDP.
 
 use aya_ebpf::{
+    EbpfContext as _,
     macros::{btf_tracepoint, fexit},
     programs::{BtfTracePointContext, FExitContext},
 };
@@ -69,12 +70,29 @@ fn end_of_recvmsg(ctx: &FExitContext) {
     if is_udp(ctx.arg(0)) {
         // The branch that does not fit the kernel is never verified: the count is a constant.
         let (flags, result) = if UDP_RECVMSG_PARAMETERS.get() == 6 {
-            (ctx.arg(4), ctx.arg(6))
+            (argument::<4>(ctx), argument::<6>(ctx))
         } else {
-            (ctx.arg(3), ctx.arg(5))
+            (argument::<3>(ctx), argument::<5>(ctx))
         };
         received(result, flags);
     }
+}
+
+/// An argument, or the result behind the last one. LLVM would make one load at a computed address of the two branches
+/// above, which the verifier refuses; this it leaves alone.
+#[inline(always)]
+fn argument<const N: usize>(ctx: &FExitContext) -> i32 {
+    let value: u64;
+    // SAFETY: a load of eight bytes from the context, whose bounds the verifier checks.
+    unsafe {
+        core::arch::asm!(
+            "{value} = *(u64 *)({context} + {at})",
+            value = out(reg) value,
+            context = in(reg) ctx.as_ptr(),
+            at = const N * 8,
+        );
+    }
+    value as i32
 }
 
 /// `trace_sock_send_length(struct sock *sk, int ret, int flags)`, include/trace/events/sock.h.

@@ -177,5 +177,7 @@ fn refusal_for(error: &ProgramError, missing: fn() -> Vec<&'static str>) -> Refu
 
 /// The verifier's log ends with statistics; its complaint stands before them.
 fn last_line(log: &str) -> Option<&str> {
-    log.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with("processed "))
+    const STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+    let is_statistic = |line: &str| STATISTICS.iter().any(|start| line.starts_with(start));
+    log.lines().map(str::trim).rfind(|line| !line.is_empty() && !is_statistic(line))
 }

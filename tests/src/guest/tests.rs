@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Agent, check, child_command, machine};
+use super::{Agent, check, child_command, datagrams, machine};
 use crate::traffic::{self, REPLY_BYTES};
 
 /// This program is `/init` and in no service.
@@ -26,6 +26,8 @@ pub(super) fn run_all(agent: &Agent) {
     check("listeners_are_shown", || listeners(agent));
     check("another_network_namespace_is_seen", || namespace(agent));
     check("a_service_owns_its_connections", || service(agent));
+    check("datagrams_are_exact", || datagrams::are_exact(agent));
+    check("names_of_destinations_are_seen", || datagrams::names_are_seen(agent));
 }
 
 /// A connection from before the agent's start, with bytes already on it.

@@ -130,8 +130,7 @@ fn a_late_name_takes_over_and_the_series_of_the_id_end() {
         .start();
     let address = free_address().to_string();
     let _server = serve(traffic(&[]), &address, directory.path());
-    // Not one of the shapes: every agent sees the containers of all tests.
-    let id = id(0x100);
+    let id = id(1);
     let group = PathCgroup::new(Version::V2, &format!("docker/{id}"))
         .or_else(|| PathCgroup::new(Version::V1, &format!("docker/{id}")));
     let group = group.expect("the machine has cgroups");

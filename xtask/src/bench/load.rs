@@ -1,7 +1,7 @@
 //! Load over loopback, counted in advance.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,49 @@ fn read_end(stream: &mut TcpStream) -> std::io::Result<()> {
         0 => Ok(()),
         _ => Err(std::io::ErrorKind::InvalidData.into()),
     }
+}
+
+/// Bytes of a message of a round trip.
+const MESSAGE: usize = 128;
+
+/// Sends a message and its echo over one connection so many times; returns the time of all. Both ends are in one thread,
+/// so that nothing but the kernel's work is measured.
+pub fn tcp_rounds(rounds: u32) -> Result<Duration> {
+    let listener = listen(Ipv4Addr::LOCALHOST)?;
+    let address = listener.local_addr().context("read the listener's address")?;
+    let mut client = TcpStream::connect_timeout(&address, STALLED).context("connect over loopback")?;
+    let (mut server, _) = listener.accept().context("accept over loopback")?;
+    for end in [&client, &server] {
+        end.set_nodelay(true).and_then(|()| end.set_read_timeout(Some(STALLED))).context("set up a socket")?;
+    }
+    let mut buffer = [0; MESSAGE];
+    let started = Instant::now();
+    for _ in 0..rounds {
+        client.write_all(&buffer).context("send over loopback")?;
+        server.read_exact(&mut buffer).context("receive over loopback")?;
+        server.write_all(&buffer).context("send over loopback")?;
+        client.read_exact(&mut buffer).context("receive over loopback")?;
+    }
+    Ok(started.elapsed())
+}
+
+/// The same with datagrams.
+pub fn udp_rounds(rounds: u32) -> Result<Duration> {
+    let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("bind on loopback");
+    let (client, server) = (bind()?, bind()?);
+    for (end, other) in [(&client, &server), (&server, &client)] {
+        let address = other.local_addr().context("read a socket's address")?;
+        end.connect(address).and_then(|()| end.set_read_timeout(Some(STALLED))).context("set up a socket")?;
+    }
+    let mut buffer = [0; MESSAGE];
+    let started = Instant::now();
+    for _ in 0..rounds {
+        client.send(&buffer).context("send over loopback")?;
+        server.recv(&mut buffer).context("receive over loopback")?;
+        server.send(&buffer).context("send over loopback")?;
+        client.recv(&mut buffer).context("receive over loopback")?;
+    }
+    Ok(started.elapsed())
 }
 
 /// Sends `bytes` through one connection; returns the time until the receiver has all of them.
