@@ -85,18 +85,22 @@ fn no_limit_is_absent_on_v2() {
 
 #[test]
 fn the_effective_limit_of_memory_is_the_smallest_on_the_way_up() {
-    let cases: [(&[(&str, &str)], _); 5] = [
-        (&[("memory.max", "7\n"), ("pod/memory.max", "5\n"), ("pod/ctr/memory.max", "6\n")], Some(5)),
-        (&[("pod/memory.max", "5\n"), ("pod/ctr/memory.max", "max\n")], Some(5)),
-        (&[("pod/memory.max", "max\n"), ("pod/ctr/memory.max", "4\n")], Some(4)),
-        (&[("kube/memory.max", "1\n"), ("pod/ctr/memory.max", "max\n")], None),
-        (&[("pod/ctr/memory.max", "garbage\n")], None),
+    let cases: [(&[(&str, &str)], _); 6] = [
+        (
+            &[("memory.max", "7\n"), ("kube/pod/memory.max", "5\n"), ("kube/pod/ctr/memory.max", "6\n")],
+            Some(5),
+        ),
+        (&[("kube/pod/memory.max", "5\n"), ("kube/pod/ctr/memory.max", "max\n")], Some(5)),
+        (&[("kube/pod/memory.max", "max\n"), ("kube/pod/ctr/memory.max", "4\n")], Some(4)),
+        (&[("kube/memory.max", "1\n"), ("kube/pod/ctr/memory.max", "max\n")], Some(1)),
+        (&[("other/memory.max", "1\n"), ("kube/pod/ctr/memory.max", "max\n")], None),
+        (&[("kube/pod/ctr/memory.max", "garbage\n")], None),
     ];
     for (files, expected) in cases {
         let (_root, mounts) = host(&[("cgroup2", "", "rw")], files);
         let mut reader = Reader::default();
         for _ in ["first", "remembered"] {
-            let paths = CgroupPaths { v1: None, v2: Some("/pod/ctr".into()) };
+            let paths = CgroupPaths { v1: None, v2: Some("/kube/pod/ctr".into()) };
             let memory = reader.read(&mounts, &paths).memory;
             assert_eq!(memory.effective_limit_bytes, expected, "{files:?}");
         }
