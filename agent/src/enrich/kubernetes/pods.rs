@@ -116,7 +116,7 @@ fn owner(pod: &Metadata) -> (String, String) {
                 .rsplit('-')
                 .next()
                 .filter(|end| end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_digit()));
-            minute.and_then(|minute| without(minute)).map(|name| ("CronJob".to_owned(), name))
+            minute.and_then(without).map(|name| ("CronJob".to_owned(), name))
         }
         _ => None,
     };
