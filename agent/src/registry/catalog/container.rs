@@ -93,16 +93,16 @@ super::catalog! {
         from "iter/task_file, rlim[RLIMIT_NOFILE]";
     RESOURCES_DISK_READS_TOTAL: Counter "container_resources_disk_reads_total" ["mount_point", "device", "volume"]
         "Completed reads from a disk",
-        from "cgroup v1 blkio.throttle.io_serviced, v2 io.stat rios";
+        from "cgroup v2 io.stat rios, v1 blkio.throttle.io_serviced; where those count nothing, tp_btf/block_bio_queue";
     RESOURCES_DISK_WRITES_TOTAL: Counter "container_resources_disk_writes_total" ["mount_point", "device", "volume"]
         "Completed writes to a disk",
-        from "cgroup v1 blkio.throttle.io_serviced, v2 io.stat wios";
+        from "cgroup v2 io.stat wios, v1 blkio.throttle.io_serviced; where those count nothing, tp_btf/block_bio_queue";
     RESOURCES_DISK_READ_BYTES_TOTAL: Counter "container_resources_disk_read_bytes_total" ["mount_point", "device", "volume"]
         "Bytes read from a disk",
-        from "cgroup v1 blkio.throttle.io_service_bytes, v2 io.stat rbytes";
+        from "cgroup v2 io.stat rbytes, v1 blkio.throttle.io_service_bytes; where those count nothing, tp_btf/block_bio_queue";
     RESOURCES_DISK_WRITTEN_BYTES_TOTAL: Counter "container_resources_disk_written_bytes_total" ["mount_point", "device", "volume"]
         "Bytes written to a disk",
-        from "cgroup v1 blkio.throttle.io_service_bytes, v2 io.stat wbytes";
+        from "cgroup v2 io.stat wbytes, v1 blkio.throttle.io_service_bytes; where those count nothing, tp_btf/block_bio_queue";
     RESOURCES_DISK_SIZE_BYTES: Gauge "container_resources_disk_size_bytes" ["mount_point", "device", "volume"]
         "Size of a file system on a block device that the container may write to; of a service, those on disks it has written to",
         from "statfs of the mount point as the container sees it";
