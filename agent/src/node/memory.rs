@@ -8,7 +8,8 @@ use crate::registry::catalog::node;
 
 /// The crate turns the kernel's `kB`, which are KiB, into bytes.
 pub(super) fn meminfo(text: &str) -> Option<Vec<Number>> {
-    let info = Meminfo::from_read(text.as_bytes()).ok()?;
+    // The kernel writes nothing else, and the crate panics at a line that ends in the middle of a character.
+    let info = Meminfo::from_read(text.is_ascii().then_some(text)?.as_bytes()).ok()?;
     let huge =
         |pages: Option<u64>| pages.zip(info.hugepagesize).map(|(pages, size)| pages.saturating_mul(size));
     let values: [(&'static Metric, Option<u64>); 16] = [
