@@ -141,10 +141,11 @@ fn announce(features: &[FeatureStatus], translation: &[Status]) {
     let kernel = features.iter().map(|feature| (feature.name.as_str(), &feature.verdict, feature.without));
     let others = translation.iter().map(|status| (status.name, &status.verdict, status.without));
     for (name, verdict, without) in kernel.chain(others) {
-        let (verdict, detail) = (verdict.name(), verdict.detail());
-        match without {
-            None => tracing::info!(%name, verdict, %detail, "probe"),
-            Some(without) => tracing::warn!(%name, verdict, %detail, %without, "probe"),
+        let detail = verdict.detail();
+        // What nobody asked for is no warning.
+        match without.filter(|_| verdict.name() != "disabled") {
+            None => tracing::info!(%name, verdict = verdict.name(), %detail, "probe"),
+            Some(without) => tracing::warn!(%name, verdict = verdict.name(), %detail, %without, "probe"),
         }
     }
 }

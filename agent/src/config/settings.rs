@@ -121,7 +121,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting::one("forget-after", "DURATION", "10m", "10s to 24h").help(
         "End the series of containers that are gone and of destinations without connections after so long",
     ),
-    Setting::one("max-series-per-container", "NUMBER", "5000", "100 to 1000000")
+    Setting::one("max-series-per-container", "NUMBER", "10000", "100 to 1000000")
         .help("Fold destinations and listeners of a container into one when it has more series"),
     Setting::one("max-series", "NUMBER", "200000", "1000 to 10000000")
         .help("Leave out series of the containers with the most when all have more together"),

@@ -53,7 +53,7 @@ fn nothing_given_means_the_defaults() {
     assert_eq!(config.listen.addr.to_string(), "0.0.0.0:10300");
     assert_eq!(config.scrape_interval, Duration::from_secs(15));
     assert_eq!(config.queue, QueueConfig::new("/var/lib/sonde/agent"));
-    assert_eq!(config.max_series_per_container, 5000);
+    assert_eq!(config.max_series_per_container, 10_000);
     assert_eq!(config.ephemeral_ports, None);
     assert_eq!(config.probes, ProbeSwitches::default());
     assert!(config.targets.is_empty() && config.listen.tls.is_none() && config.container_allow.is_empty());

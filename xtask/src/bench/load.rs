@@ -63,7 +63,9 @@ pub fn tcp_rounds(rounds: u32) -> Result<Duration> {
     let mut client = TcpStream::connect_timeout(&address, STALLED).context("connect over loopback")?;
     let (mut server, _) = listener.accept().context("accept over loopback")?;
     for end in [&client, &server] {
-        end.set_nodelay(true).and_then(|()| end.set_read_timeout(Some(STALLED))).context("set up a socket")?;
+        end.set_nodelay(true)
+            .and_then(|()| end.set_read_timeout(Some(STALLED)))
+            .context("set up a socket")?;
     }
     let mut buffer = [0; MESSAGE];
     let started = Instant::now();
