@@ -116,7 +116,9 @@ unsafe fn owner(bio: *const u8, mark: u64) -> OwnerKey {
 #[inline(always)]
 unsafe fn charged(bio: *const u8) -> OwnerKey {
     // SAFETY: `bio` is a `struct bio`; its vector is null or begins with a `struct bio_vec`.
-    let id = unsafe { kernfs_id(pointer(memory_group(pointer(pointer(bio, &BIO_VEC), &BVEC_PAGE)), &MEMCG_CGROUP)) };
+    let id = unsafe {
+        kernfs_id(pointer(memory_group(pointer(pointer(bio, &BIO_VEC), &BVEC_PAGE)), &MEMCG_CGROUP))
+    };
     let is_v1 = READ_CGROUP_V1.get() != 0;
     OwnerKey {
         cgroup_v2: if is_v1 { 0 } else { id },

@@ -36,10 +36,12 @@ const THIS_FILE: &str = "xtask/src/tidy/machine.rs";
 /// Whether `line` has `place` as a whole path: `/proc/1/root/` does not name `/root`.
 fn names(line: &str, place: &str) -> bool {
     let part_of_a_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    // A variable ends before it, in Rust's formats and in the shell, or the shell cuts it off.
+    let end_of_another = |c: char| part_of_a_name(c) || matches!(c, '}' | '%');
     line.match_indices(place).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         let after = line[at + place.len()..].chars().next();
-        !before.is_some_and(part_of_a_name) && !after.is_some_and(part_of_a_name)
+        !before.is_some_and(end_of_another) && !after.is_some_and(part_of_a_name)
     })
 }
 
@@ -52,6 +54,8 @@ mod tests {
         assert!(names("see /root/notes", "/root"));
         assert!(names("\"/root\"", "/root"));
         assert!(!names("/proc/1/root/run", "/root"), "the root of another process");
+        assert!(!names("/proc/{pid}/root", "/root"));
+        assert!(!names("${DIRECTORY%/root}", "/root"));
         assert!(!names("/rootfs", "/root"));
         assert!(!names("--read-only", "/root"));
     }
