@@ -174,7 +174,8 @@ impl Connections {
         self.failures.drop_workloads(&retired);
         self.backlogs.drop_workloads(&retired);
         self.listeners.disown(&retired);
-        // A socket that outlived its processes must not bring back a workload whose number will be given anew.
+        // A socket that outlived its processes must not make rows of a workload that is gone, which nobody would
+        // forget any more: its number is never used again.
         for connection in self.open.values_mut() {
             connection.flow = connection.flow.filter(|key| !retired.contains(&key.workload));
         }

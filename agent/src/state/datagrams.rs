@@ -145,6 +145,7 @@ impl Datagrams {
         let socket = self.sockets.entry(inode).or_insert(Socket { workload, drops: before, seen: pass });
         let new = drops.saturating_sub(socket.drops);
         (socket.drops, socket.seen) = (drops.max(socket.drops), pass);
+        socket.workload = socket.workload.or(workload);
         if let Some(workload) = socket.workload {
             self.drop_at(workload, new);
         }

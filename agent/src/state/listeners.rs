@@ -101,7 +101,7 @@ impl Listeners {
         }
     }
 
-    /// Takes the listeners of workloads that are gone from them: their numbers will be given anew.
+    /// Takes the listeners of workloads that are gone from them: nobody would forget rows made for these later.
     pub fn disown(&mut self, gone: &HashSet<WorkloadIx>) {
         for listener in self.by_sock.values_mut() {
             listener.workload = listener.workload.filter(|workload| !gone.contains(workload));

@@ -136,6 +136,20 @@ fn a_socket_that_closes_counts_once_whatever_comes_first() {
 }
 
 #[test]
+fn a_socket_whose_owner_is_found_later_counts_from_then_on() {
+    let mut table = Datagrams::default();
+    table.finish_pass(BootNanos(1));
+    table.found(1, 3, None, BootNanos(2));
+    table.found(1, 5, Some(A), BootNanos(3));
+    table.found(1, 9, Some(B), BootNanos(4));
+    assert_eq!(
+        (of(&table, A).dropped, of(&table, B).dropped),
+        (Some(6), None),
+        "the first known holder owns it"
+    );
+}
+
+#[test]
 fn workloads_merge_and_retire() {
     let mut table = Datagrams::default();
     table.finish_pass(BootNanos(1));
