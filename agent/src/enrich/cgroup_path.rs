@@ -2,7 +2,7 @@
 //!
 //! Pure: a path in, an owner out. The path may come from any hierarchy (v1 or v2), any driver (cgroupfs or systemd),
 //! and may be seen from any place above the container: what stands before the container's own element never changes
-//! the answer. Of nested containers the innermost one owns the processes. The answer for the owner's own path is the
+//! the owner; it tells only whether a user made the cgroup. Of nested containers the innermost one owns the processes. The answer for the owner's own path is the
 //! same owner.
 
 mod container;
@@ -109,19 +109,29 @@ pub struct Classified<'a> {
     /// Containers around each other, the owner included. Between two hierarchies the deeper one is believed: a
     /// container in a container may show in one of them only.
     pub nesting: u8,
+    /// The user in whose slice a container is, and who therefore chose its id; `None` outside of such slices and for root.
+    pub user: Option<u32>,
 }
 
 /// Classifies the path of a cgroup relative to the root of its hierarchy.
 pub fn classify(path: &str) -> Classified<'_> {
     let path = path.trim_end_matches(" (deleted)").trim_end_matches('/');
     if let Some(found) = container::innermost(path) {
-        return Classified { owner: found.owner, own_path: &path[..found.end], nesting: found.nesting };
+        let own_path = &path[..found.end];
+        return Classified { owner: found.owner, own_path, nesting: found.nesting, user: user(own_path) };
     }
     let (owner, end) = unit::system_unit(path)
         .or_else(|| unit::talos(path))
         .or_else(|| unit::build_step(path))
         .unwrap_or((Owner::Unmanaged, path.len()));
-    Classified { owner, own_path: &path[..end], nesting: 0 }
+    Classified { owner, own_path: &path[..end], nesting: 0, user: None }
+}
+
+/// The user of the outermost `user-<uid>.slice` of a path: below it the user makes what cgroups it likes, also further
+/// slices that look like another user's. What root makes is as good as the system's own.
+fn user(path: &str) -> Option<u32> {
+    let uid = |element: &str| element.strip_prefix("user-")?.strip_suffix(".slice")?.parse().ok();
+    elements(path).find_map(|(element, _)| uid(element)).filter(|uid| *uid != 0)
 }
 
 /// Whether a text is an id as most runtimes make them: 64 hexadecimal digits.

@@ -32,6 +32,8 @@ pub struct Cgroup {
     pub own_path: Box<str>,
     /// Containers around each other, the owner included.
     pub nesting: u8,
+    /// The user in whose slice a container is; root and the system are nobody.
+    pub user: Option<u32>,
     removed: Option<BootNanos>,
 }
 
@@ -133,8 +135,8 @@ impl CgroupTree {
             return;
         }
         let found = cgroup_path::classify(path);
-        let (own_path, nesting) = (found.own_path.into(), found.nesting);
-        let cgroup = Cgroup { own_path, nesting, owner: found.owner, removed: None };
+        let (own_path, nesting, user) = (found.own_path.into(), found.nesting, found.user);
+        let cgroup = Cgroup { own_path, nesting, user, owner: found.owner, removed: None };
         self.cgroups.insert((hierarchy, id), cgroup);
     }
 

@@ -31,6 +31,15 @@ pub fn anonymous(runtime: Runtime, id: &str) -> String {
     format!("/{}/{id}", runtime.as_str())
 }
 
+/// The `container_id` of what a user runs in its own slice. The user chooses ids and names, so they are never those of
+/// the system's containers.
+pub fn of_user(user: Option<u32>, container_id: String) -> String {
+    match user {
+        Some(user) => format!("/user-{user}{container_id}"),
+        None => container_id,
+    }
+}
+
 /// An id of hexadecimal digits cut as Docker does; names stay whole.
 fn short(id: &str) -> &str {
     let is_id = id.len() > SHORT_ID && id.bytes().all(|b| b.is_ascii_hexdigit());

@@ -16,7 +16,7 @@ mod units;
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use super::systemd::Questions;
 use crate::health::Absent;
 use crate::model::{BootNanos, CgroupId, HostPid, Origin, Task, UnixMillis, WorkloadIx};
 use crate::registry::Labels;
-use crate::resources::{CgroupMounts, Layout, Surveyor};
+use crate::resources::{self, CgroupMounts, Controller, Layout, Surveyor};
 pub use files::OpenFilesPass;
 use membership::Membership;
 use record::{Key, Naming, Record};
@@ -294,6 +294,9 @@ impl Workloads {
             Ok(metadata) => metadata,
             Err(error) => {
                 self.stats.inspections_failed += 1;
+                if self.has_better_id(&container) {
+                    return None;
+                }
                 self.inspections.failed(container, &error, self.now);
                 return None;
             }
@@ -304,6 +307,7 @@ impl Workloads {
         self.describe_pod(merged.map_or(container.workload, |merged| merged.into));
         let merged = merged?;
         self.inspections.forget(merged.from);
+        self.happened.merge(merged);
         for ix in self.by_cgroups.values_mut().filter(|ix| **ix == merged.from) {
             *ix = merged.into;
         }
@@ -380,18 +384,21 @@ impl Workloads {
         };
         // Of two that say equally much the unified hierarchy is believed.
         let owner = if weight(&v1) > weight(&v2) { &v1 } else { &v2 };
-        let key = Key::of(&owner.as_ref()?.owner)?;
+        let key = owner.as_ref().and_then(Key::of)?;
         let of_owner = |found: Option<Cgroup>| {
-            found
-                .filter(|found| key.is_of(&found.owner) && !found.own_path.is_empty())
-                .map(|found| found.own_path)
+            found.filter(|found| key.is_of(found) && !found.own_path.is_empty()).map(|found| found.own_path)
         };
         let (v1, v2) = (of_owner(v1), of_owner(v2));
         let ix = self.find_or_make(key);
         if let Some(record) = self.table.get_mut(ix) {
             record.touch(self.now);
-            record.paths.v1 = v1.or(record.paths.v1.take());
-            record.paths.v2 = v2.or(record.paths.v2.take());
+            // What looks like a part of the container somewhere else never takes the place of its own cgroup.
+            let kept = |root: Option<&Path>, known: Option<Box<str>>| {
+                known.filter(|known| root.is_some_and(|root| resources::below(root, known).is_dir()))
+            };
+            let paths = &mut record.paths;
+            paths.v1 = kept(self.mounts.v1(Controller::Memory), paths.v1.take()).or(v1);
+            paths.v2 = kept(self.mounts.v2(), paths.v2.take()).or(v2);
         }
         self.ask_process(ix, pid);
         self.want_unit(ix);

@@ -405,6 +405,25 @@ fn elements_of_all_kinds() -> impl Strategy<Value = String> {
         .prop_map(|(elements, end)| format!("/{}{end}", elements.join("/")))
 }
 
+#[test]
+fn a_container_below_the_slice_of_a_user_is_the_users() {
+    let user = |path: &str| classify(&path.replace("{id}", ID)).user;
+    assert_eq!(
+        user("/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{id}.scope"),
+        Some(1000)
+    );
+    assert_eq!(user("/docker/1/user.slice/user-7.slice/user-0.slice/libpod-{id}.scope"), Some(7));
+    assert_eq!(user("/user.slice/user-1000.slice/user-libpod_pod_1.slice/libpod-{id}.scope"), Some(1000));
+    assert_eq!(user("/user.slice/user-0.slice/session-1.scope/docker/{id}"), None);
+    assert_eq!(user("/user.slice/user-libpod_pod_1.slice/libpod-{id}.scope"), None);
+    assert_eq!(user("/system.slice/docker-{id}.scope"), None);
+    assert_eq!(
+        user("/docker/{id}/user.slice/user-1000.slice/session-1.scope"),
+        None,
+        "the container is the system's"
+    );
+}
+
 proptest! {
     #[test]
     fn never_panics_and_the_own_path_is_a_prefix(path in "(/?[a-z.:\\\\@_äé0-9-]{0,12}){0,8}") {

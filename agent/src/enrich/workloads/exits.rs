@@ -4,10 +4,10 @@
 //! taken off; one that no pass has listed is in the kernel half's sums, whole. The kernel half decides by the thread's
 //! start and the begin of the last pass, and a pass leaves out what started after its begin.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::record::Key;
-use super::{COMM_LEN, Workloads};
+use super::{COMM_LEN, Merged, Workloads};
 use crate::model::{BootNanos, Departed, HostPid, Origin, ShortLived, ThreadExit, Waited, WorkloadIx};
 
 /// Victims that are remembered, and for how long: the kernel may choose a process again before it has ended.
@@ -17,8 +17,17 @@ const VICTIM_ENDS_WITHIN: u64 = 60_000_000_000;
 /// What happened to processes and is not the table's to show.
 #[derive(Debug, Default)]
 pub(super) struct Happened {
-    disk_waits: Vec<(WorkloadIx, u64)>,
+    disk_waits: HashMap<WorkloadIx, u64>,
     victims: VecDeque<(HostPid, BootNanos)>,
+}
+
+impl Happened {
+    /// Moves what a workload waited to the one that it turned out to be: nobody forgets rows of an index that is no more.
+    pub(super) fn merge(&mut self, merged: Merged) {
+        if let Some(ns) = self.disk_waits.remove(&merged.from) {
+            *self.disk_waits.entry(merged.into).or_default() += ns;
+        }
+    }
 }
 
 impl Workloads {
@@ -62,7 +71,7 @@ impl Workloads {
     }
 
     /// What workloads waited for block devices since the last call, nanoseconds.
-    pub fn take_disk_waits(&mut self) -> Vec<(WorkloadIx, u64)> {
+    pub fn take_disk_waits(&mut self) -> HashMap<WorkloadIx, u64> {
         std::mem::take(&mut self.happened.disk_waits)
     }
 
@@ -72,7 +81,7 @@ impl Workloads {
             record.run_delay_ns += waited.cpu_ns;
         }
         if waited.disk_ns > 0 {
-            self.happened.disk_waits.push((ix, waited.disk_ns));
+            *self.happened.disk_waits.entry(ix).or_default() += waited.disk_ns;
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::emit::{Disks, OomKills};
 use super::files::Files;
-use super::{Owner, Runtime};
+use super::{Cgroup, Owner, Runtime};
 use crate::enrich::metadata::ContainerMetadata;
 use crate::enrich::systemd::{self, UnitProperties};
 use crate::enrich::{naming, runtimes};
@@ -15,7 +15,8 @@ use crate::resources::CgroupPaths;
 /// What makes a workload the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
-    Container(Runtime, Box<str>),
+    /// With the user in whose slice it is, who may give it any id: never the same as the container that has the id.
+    Container(Runtime, Box<str>, Option<u32>),
     Service(Box<str>),
     Group(Box<str>),
     Executable(Box<str>),
@@ -23,9 +24,9 @@ pub(super) enum Key {
 
 impl Key {
     /// The workload of a cgroup's owner; none if executables are to tell.
-    pub(super) fn of(owner: &Owner) -> Option<Self> {
-        Some(match owner {
-            Owner::Container { runtime, id } => Self::Container(*runtime, id.clone()),
+    pub(super) fn of(cgroup: &Cgroup) -> Option<Self> {
+        Some(match &cgroup.owner {
+            Owner::Container { runtime, id } => Self::Container(*runtime, id.clone(), cgroup.user),
             Owner::Service(id) => Self::Service(id.clone()),
             Owner::Group(id) => Self::Group(id.clone()),
             Owner::Unmanaged => return None,
@@ -33,11 +34,14 @@ impl Key {
     }
 
     /// Whether a cgroup's owner is this workload. Two hierarchies may call the runtime of one container differently.
-    pub(super) fn is_of(&self, owner: &Owner) -> bool {
-        match (self, owner) {
-            (Self::Container(_, id), Owner::Container { id: other, .. })
-            | (Self::Service(id), Owner::Service(other))
-            | (Self::Group(id), Owner::Group(other)) => id == other,
+    pub(super) fn is_of(&self, cgroup: &Cgroup) -> bool {
+        match (self, &cgroup.owner) {
+            (Self::Container(_, id, user), Owner::Container { id: other, .. }) => {
+                id == other && *user == cgroup.user
+            }
+            (Self::Service(id), Owner::Service(other)) | (Self::Group(id), Owner::Group(other)) => {
+                id == other
+            }
             _ => false,
         }
     }
@@ -45,7 +49,7 @@ impl Key {
     /// The container whose name a runtime may know.
     pub(super) fn runtime_to_ask(&self) -> Option<(Runtime, Arc<str>)> {
         match self {
-            Self::Container(runtime, id) if runtimes::order(*runtime).first().is_some() => {
+            Self::Container(runtime, id, _) if runtimes::order(*runtime).first().is_some() => {
                 Some((*runtime, (&**id).into()))
             }
             _ => None,
@@ -59,7 +63,7 @@ impl Key {
 
     fn container_id(&self) -> String {
         match self {
-            Self::Container(runtime, id) => naming::anonymous(*runtime, id),
+            Self::Container(runtime, id, user) => naming::of_user(*user, naming::anonymous(*runtime, id)),
             Self::Service(id) | Self::Group(id) => id.to_string(),
             Self::Executable(name) => format!("/host/{name}"),
         }
@@ -92,7 +96,7 @@ impl Hint {
 
     fn of(key: &Key) -> Self {
         match key {
-            Key::Container(Runtime::Sandbox | Runtime::Nomad, _) => Self::Wanted(Self::LOOKS),
+            Key::Container(Runtime::Sandbox | Runtime::Nomad, _, None) => Self::Wanted(Self::LOOKS),
             _ => Self::Needless,
         }
     }
@@ -115,6 +119,8 @@ pub(super) struct Record {
     /// Labels of `container_info`, once there is something to say.
     pub(super) info: Option<Arc<Labels>>,
     pub(super) paths: CgroupPaths,
+    /// Containers that turned out to have the same name, and may still live: the latest ones.
+    pub(super) aliases: Vec<Key>,
     /// The index it was given first: of two containers the younger one has the higher number.
     pub(super) number: WorkloadIx,
     /// When the agent first heard of it.
@@ -154,6 +160,7 @@ impl Record {
             pod: None,
             info: None,
             paths: CgroupPaths::default(),
+            aliases: Vec::new(),
             number: WorkloadIx(0),
             created: now,
             started: None,
@@ -176,12 +183,18 @@ impl Record {
     /// Whether it is the container with an id: its own, or the one a process told.
     pub(super) fn has_id(&self, id: &str) -> bool {
         let is_told = matches!(&self.hint, Hint::Told(told) if **told == *id);
-        is_told || matches!(&self.key, Key::Container(_, own) if **own == *id)
+        is_told || matches!(&self.key, Key::Container(_, own, _) if **own == *id)
     }
 
-    /// Goes on counting where an older one of the same name stopped.
+    /// Goes on counting where an older one of the same name stopped, or will stop: while that one lives, its processes are
+    /// the oldest, and the pass after their end counts the restart.
     pub(super) fn succeed(&mut self, older: &Self) {
-        self.restarts += older.restarts + u64::from(self.key.restarts());
+        self.restarts += older.restarts;
+        if older.process.is_some() {
+            self.started = older.started;
+        } else {
+            self.restarts += u64::from(self.key.restarts());
+        }
         self.run_delay_ns += older.run_delay_ns;
         self.oom_kills.succeed(older.oom_kills);
         self.created = self.created.min(older.created);
@@ -195,8 +208,9 @@ impl Record {
 
     /// Takes over what a runtime tells.
     pub(super) fn describe(&mut self, metadata: ContainerMetadata, now: Option<UnixMillis>) {
-        if let Key::Container(runtime, _) = &self.key
-            && let Some(container_id) = naming::named(*runtime, &metadata, now)
+        if let Key::Container(runtime, _, user) = &self.key
+            && let Some(name) = naming::named(*runtime, &metadata, now)
+            && let container_id = naming::of_user(*user, name)
             && *container_id != *self.container_id
         {
             self.labels = labels(&container_id);

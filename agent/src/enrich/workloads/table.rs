@@ -53,6 +53,8 @@ pub(super) struct Table {
 }
 
 const SECOND: u64 = 1_000_000_000;
+/// Containers of one name that may live at once, besides the youngest one. A cronjob has no end of them.
+const MAX_ALIASES: usize = 8;
 /// Even in need of room a workload is shown this long after it was last seen, so that its last counts are collected.
 const KEEP_GONE_IN_NEED: u64 = 60 * SECOND;
 
@@ -204,7 +206,9 @@ impl Table {
 
     fn remove(&mut self, ix: WorkloadIx) {
         let Some(record) = self.records.remove(&ix) else { return };
-        self.by_key.remove(&record.key);
+        record.aliases.iter().chain([&record.key]).for_each(|key| {
+            self.by_key.remove(key);
+        });
         if self.by_container_id.get(&record.container_id) == Some(&ix) {
             self.by_container_id.remove(&record.container_id);
         }
@@ -221,8 +225,14 @@ impl Table {
         // Answers may come in another order than the containers were made in.
         let (older, mut newer) = if first.number < second.number { (first, second) } else { (second, first) };
         newer.succeed(&older);
-        self.by_key.remove(&older.key);
-        self.by_key.insert(newer.key.clone(), merged.into);
+        newer.aliases = older.aliases.into_iter().chain([older.key]).chain(newer.aliases).collect();
+        let forgotten = newer.aliases.len().saturating_sub(MAX_ALIASES);
+        newer.aliases.drain(..forgotten).for_each(|key| {
+            self.by_key.remove(&key);
+        });
+        for key in newer.aliases.iter().chain([&newer.key]) {
+            self.by_key.insert(key.clone(), merged.into);
+        }
         self.by_container_id.insert(newer.container_id.clone(), merged.into);
         self.records.insert(merged.into, newer);
         Some(merged)

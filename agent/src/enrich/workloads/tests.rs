@@ -9,6 +9,7 @@ mod hints;
 mod names;
 mod pods;
 mod units;
+mod users;
 
 use super::*;
 use crate::enrich::PublishedPort;

@@ -197,6 +197,8 @@ fn short_lived_processes_are_told_by_their_name() {
     }
     assert_eq!(workloads.table.get(known).unwrap().run_delay_ns, 3);
     let waits = workloads.take_disk_waits();
+    let mut waits: Vec<_> = waits.into_iter().collect();
+    waits.sort_unstable();
     let names: Vec<(&str, u64)> = waits.iter().map(|(ix, ns)| (container_id(&workloads, *ix), *ns)).collect();
     let expected = ["/host/a-name-that-is-cut", "/host/make", "/host/kernel", "/host/unknown"];
     assert_eq!(names, expected.map(|name| (name, 4)));
@@ -215,4 +217,20 @@ fn a_victim_that_is_chosen_again_is_one_victim() {
     assert_eq!(workloads.oom_victim(&origin(6, NO_CGROUP, cgroup), at(11)), ix);
     // By then the id is another process'.
     assert_eq!(workloads.oom_victim(&victim, at(70)), ix);
+}
+
+#[test]
+fn what_was_waited_for_disks_moves_with_its_workload() {
+    let machine = Machine::v2();
+    let cgroups = [ID, OTHER].map(|id| machine.cgroup(&format!("docker/{id}")));
+    let mut workloads = machine.workloads();
+    let all = cgroups.map(|cgroup| {
+        let owner = Departed { origin: origin(7, NO_CGROUP, cgroup), is_kernel: false };
+        workloads.threads_exited(&ShortLived { owner, waited: Waited { cpu_ns: 0, disk_ns: 4 } }, at(1));
+        workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(1))
+    });
+    while let Some(question) = workloads.next_inspection() {
+        workloads.handle_inspected(question, Ok(named("web")), at(2));
+    }
+    assert_eq!(workloads.take_disk_waits(), HashMap::from([(all[0], 8)]));
 }

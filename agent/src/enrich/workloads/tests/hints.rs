@@ -39,6 +39,38 @@ fn a_sandbox_is_asked_about_by_the_id_its_process_has() {
 }
 
 #[test]
+fn a_sandbox_is_asked_about_by_the_id_that_its_first_process_has() {
+    let machine = Machine::v2();
+    let cgroup = machine.cgroup(&format!("kubepods/besteffort/pod{UID}"));
+    machine.write("proc/7/cmdline", &format!("runsc-sandbox\0boot\0{ID}\0"));
+    let mut workloads = machine.workloads();
+    let ix = workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(10));
+    let question = workloads.next_inspection().unwrap();
+    assert_eq!((question.workload, &*question.id), (ix, ID));
+    assert_eq!(workloads.next_inspection(), None);
+}
+
+#[test]
+fn a_late_failure_does_not_ask_by_the_pod_again() {
+    let machine = Machine::v2();
+    let cgroup = machine.cgroup(&format!("kubepods/besteffort/pod{UID}"));
+    let mut workloads = machine.workloads();
+    workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(10));
+    let by_pod = workloads.next_inspection().unwrap();
+    machine.write("proc/8/cmdline", &format!("runsc-sandbox\0boot\0{ID}\0"));
+    workloads.observe_tasks(&[task(origin(8, NO_CGROUP, cgroup), 5, 0)], at(11), 0);
+    let by_id = workloads.next_inspection().unwrap();
+    assert_eq!(&*by_id.id, ID);
+    workloads.handle_inspected(by_pod, Err(InspectError::Timeout), at(12));
+    workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(90));
+    assert_eq!(workloads.next_inspection(), None);
+    workloads.handle_inspected(by_id, Err(InspectError::Timeout), at(90));
+    workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(180));
+    assert_eq!(workloads.next_inspection().map(|question| question.id), Some(ID.into()));
+    assert_eq!(workloads.next_inspection(), None);
+}
+
+#[test]
 fn only_a_few_processes_are_looked_at() {
     let machine = Machine::v2();
     let cgroup = machine.cgroup(&format!("kubepods/besteffort/pod{UID}"));

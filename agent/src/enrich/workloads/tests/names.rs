@@ -88,3 +88,53 @@ fn answers_in_another_order_keep_the_younger_container() {
     pair.workloads.handle_inspected(first, Ok(named("late")), at(23));
     assert_eq!(container_id(&pair.workloads, older), "/docker/web", "that one is no more");
 }
+
+#[test]
+fn containers_of_one_name_that_overlap_restart_once() {
+    let mut pair = Pair::new();
+    let questions = pair.questions();
+    pair.workloads.observe_tasks(&[pair.process(0, 5, 0), pair.process(1, 19, 0)], at(21), 0);
+    for question in questions {
+        pair.workloads.handle_inspected(question, Ok(named("web")), at(22));
+    }
+    let mut restarts = |tasks: &[Task], now| {
+        pair.workloads.observe_tasks(tasks, at(now), 0);
+        let ix = pair.workloads.resolve(&tasks[0].origin, at(now));
+        pair.workloads.table.get(ix).unwrap().restarts
+    };
+    let [older, newer] = [(0, 5), (1, 19)]
+        .map(|(index, started)| task(origin(7 + index, NO_CGROUP, pair.cgroups[index as usize]), started, 0));
+    assert_eq!(restarts(&[older.clone(), newer.clone()], 23), 0, "both live");
+    assert_eq!(restarts(std::slice::from_ref(&newer), 24), 1, "the older one has ended");
+    assert_eq!(restarts(&[newer], 25), 1);
+}
+
+#[test]
+fn the_older_container_of_a_name_stays_known() {
+    let mut pair = Pair::new();
+    for question in pair.questions() {
+        pair.workloads.handle_inspected(question, Ok(named("web")), at(20));
+    }
+    let inner = pair.machine.cgroup(&format!("docker/{ID}/inner"));
+    let found = pair.workloads.resolve(&origin(9, NO_CGROUP, inner), at(21));
+    assert_eq!((found, pair.workloads.next_inspection()), (pair.all[0], None));
+    let path = pair.workloads.table.get(found).unwrap().paths.v2.clone();
+    assert_eq!(path.as_deref(), Some(&*format!("/docker/{OTHER}")), "the files are the younger one's");
+    assert_eq!(pair.workloads.retired(at(700)), [found]);
+    let [(rows, _), (keys, _), (names, _), _] = pair.workloads.table.sizes();
+    assert_eq!((rows, keys, names), (0, 0, 0));
+}
+
+#[test]
+fn a_cronjob_that_runs_for_ever_leaves_few_keys() {
+    let machine = Machine::v2();
+    let mut workloads = machine.workloads();
+    for run in 0..40 {
+        let cgroup = machine.cgroup(&format!("docker/{run:064x}"));
+        workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(run));
+        let question = workloads.next_inspection().unwrap();
+        workloads.handle_inspected(question, Ok(named("job")), at(run));
+    }
+    let [(rows, _), (keys, _), ..] = workloads.table.sizes();
+    assert_eq!((rows, keys), (1, 9));
+}
