@@ -11,6 +11,7 @@ pub(super) struct View<'a> {
     measurements: &'a Measurements,
     has_oom_kills: bool,
     has_disk_delay: bool,
+    has_disk_io: bool,
 }
 
 impl<'a> View<'a> {
@@ -19,6 +20,7 @@ impl<'a> View<'a> {
             measurements,
             has_oom_kills: kernel.has(FeatureId::ProcessOom),
             has_disk_delay: workloads.counts_disk_delay(),
+            has_disk_io: kernel.has(FeatureId::DiskIo),
         }
     }
 }
@@ -29,7 +31,7 @@ impl Measure for View<'_> {
         Measured {
             oom_kills: self.has_oom_kills.then(|| self.measurements.oom_kills(workload)),
             disk_delay_seconds: self.has_disk_delay.then(seconds),
-            disks: self.measurements.disks(workload),
+            disks: self.has_disk_io.then(|| self.measurements.disks(workload)),
         }
     }
 }

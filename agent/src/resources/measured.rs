@@ -3,15 +3,16 @@
 use super::DiskIo;
 use crate::model::WorkloadIx;
 
-/// Values of one workload. `None` and an empty list mean "not measured".
+/// Values of one workload. `None` means "not measured".
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measured<'a> {
     /// Victims of the out-of-memory killer, seen as events: unlike the cgroup's file they outlast the cgroup.
     pub oom_kills: Option<u64>,
     /// Time that threads waited for block devices, seconds.
     pub disk_delay_seconds: Option<f64>,
-    /// I/O per device, for where the cgroup's files count none.
-    pub disks: &'a [DiskIo],
+    /// I/O per device. Once it is measured the cgroup's files are no source any more: they begin to count when somebody
+    /// sets a limit or enables the controller, with other numbers.
+    pub disks: Option<&'a [DiskIo]>,
 }
 
 /// Knows what was measured.

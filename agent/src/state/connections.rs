@@ -31,6 +31,8 @@ pub struct Connections {
     /// Found open in this pass, direction not yet known: the listeners of the pass must be complete first.
     undirected: Vec<(TcpSocket, Option<WorkloadIx>)>,
     round_trips: RoundTrips,
+    /// Whether a pass was finished: it saw every connection that is older than the agent.
+    has_passed: bool,
     limits: Limits,
     stats: Stats,
 }
@@ -46,6 +48,7 @@ impl Connections {
             backlogs: Backlogs::new(limits.flows),
             undirected: Vec::new(),
             round_trips: RoundTrips::default(),
+            has_passed: false,
             limits,
             stats: Stats::default(),
         }
@@ -81,6 +84,7 @@ impl Connections {
         for (socket, owner) in std::mem::take(&mut self.undirected) {
             self.adopt(&socket, owner, totals);
         }
+        self.has_passed = true;
     }
 
     /// Ends connections that the pass which began at `pass` did not see; returns their sockets. For kernels where only
@@ -230,6 +234,8 @@ impl Connections {
         let Some(listener) = self.listeners.get_mut(socket.id.sock) else { return };
         let (Some(now), Some(workload)) = (socket.backlog, listener.workload) else { return };
         let new = now.drops.wrapping_sub(listener.counted_drops);
+        // The kernel's counter wraps, but does not go back: then the address belongs to a newer socket.
+        let new = if new > i32::MAX as u32 { now.drops } else { new };
         listener.counted_drops = now.drops;
         let key = self.backlogs.admit(BacklogKey { workload, address: Some(listener.address) });
         self.backlogs.at(key, socket.at).0 += u64::from(new);
@@ -361,8 +367,9 @@ impl Connections {
             return;
         }
         if self.open.len() >= self.limits.connections {
-            // A pass would count the same one again and again.
-            self.stats.refused += u64::from(socket.kind != SocketKind::Open);
+            // Passes after the first would count the same one again and again.
+            let is_new = if socket.adopted { !self.has_passed } else { socket.kind != SocketKind::Open };
+            self.stats.refused += u64::from(is_new);
             return;
         }
         let connection = Connection {
@@ -403,13 +410,13 @@ impl Connections {
         let Some(now) = socket.counters else { return };
         connection.add_to(totals, &now);
         let Some(key) = connection.flow else { return };
-        let before = connection.credited;
+        let (before, actual) = (connection.credited, connection.actual);
         connection.credited = connection.counted;
         self.flows.at(key, socket.at).add(&before, &Some(connection.counted));
         if let (Direction::Outbound, SocketKind::Open, Some(seen)) =
             (key.direction, socket.kind, socket.round_trip)
         {
-            self.round_trips.observe(key.workload, socket.remote.ip(), seen);
+            self.round_trips.observe(key.workload, actual, seen);
         }
     }
 

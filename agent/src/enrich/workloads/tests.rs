@@ -15,7 +15,7 @@ use super::*;
 use crate::enrich::PublishedPort;
 use crate::model::{Thread, UnixMillis, UptimeNanos};
 use crate::registry::{SnapshotBuilder, Value};
-use crate::resources::FilesOnly;
+use crate::resources::{FilesOnly, Measure};
 
 const ID: &str = "b06f44ca4949d516ffe575c59aa58e31dd6af170f369265dda1352ba37aaddbd";
 const OTHER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -110,8 +110,12 @@ fn named(name: &str) -> ContainerMetadata {
 
 /// All series as `name{labels} value`, in order.
 fn series(workloads: &mut Workloads, now: BootNanos) -> Vec<String> {
+    lines(workloads, &FilesOnly, now)
+}
+
+fn lines(workloads: &mut Workloads, measure: &dyn Measure, now: BootNanos) -> Vec<String> {
     let mut builder = SnapshotBuilder::default();
-    workloads.collect(&mut builder, &FilesOnly, now);
+    workloads.collect(&mut builder, measure, now);
     let snapshot = builder.build(UnixMillis(0), Labels::empty());
     let mut lines = Vec::new();
     for family in &snapshot.families {

@@ -9,6 +9,7 @@ fn files_count_when_they_list_a_disk() {
     };
     assert!(v1("8:0 Read 1\n8:0 Write 0\n8:0 Total 1\nTotal 1\n"));
     assert!(!v1("Total 0\n"), "a kernel whose throttling counts nothing");
+    assert!(!v1("8:0 Read 0\n8:0 Total 0\n"), "one that lists what it does not count, with zeros");
     let v2 = |names: &str| {
         let (_root, mounts) = host(&[("cgroup2", "", "rw")], &[("cgroup.subtree_control", names)]);
         counts_disks(&mounts)

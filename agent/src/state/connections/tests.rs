@@ -282,6 +282,14 @@ fn a_full_table_refuses_and_counts() {
         tables.handle(socket(SocketKind::Connected, sock, 10), Some(CLIENT), &mut ());
     }
     assert_eq!((tables.len(), tables.stats().refused), (2, 3));
+    // One older than the agent is refused by every pass, and told once.
+    for at in [20, 30] {
+        tables.begin_pass();
+        let old = TcpSocket { adopted: true, ..socket(SocketKind::Open, 9, at) };
+        tables.handle(with((1, 1), old), Some(CLIENT), &mut ());
+        tables.finish_pass(BootNanos(at), &mut ());
+    }
+    assert_eq!((tables.len(), tables.stats().refused), (2, 4));
 }
 
 #[test]
@@ -382,6 +390,36 @@ fn drops_of_a_listener_count_from_its_start_or_from_the_agents() {
     let drops: Vec<_> = tables.backlogs().iter().map(|(key, drops)| (key.address, drops.0)).collect();
     assert_eq!(drops, [(Some("0.0.0.0:80".parse().unwrap()), 7 + 13 + 2)]);
     assert_eq!(tables.listeners().get(1).unwrap().backlog, queue(107));
+}
+
+#[test]
+fn a_listener_at_the_address_of_one_whose_end_is_still_to_come_begins_anew() {
+    let mut tables = tables();
+    let row = |drops, at| TcpSocket {
+        backlog: Some(Backlog { length: 0, max: 5, drops }),
+        ..listener(1, "0.0.0.0:80", at)
+    };
+    tables.handle(TcpSocket { kind: SocketKind::Listen, ..row(0, 1) }, Some(SERVER), &mut ());
+    for (drops, at) in [(7, 2), (0, 3), (2, 4)] {
+        tables.handle(row(drops, at), Some(SERVER), &mut ());
+    }
+    let drops: Vec<_> = tables.backlogs().iter().map(|(_, drops)| drops.0).collect();
+    assert_eq!(drops, [9]);
+}
+
+#[test]
+fn round_trips_are_of_the_backend_behind_a_service() {
+    let mut tables = tables();
+    let seen = RoundTrip { srtt_us: 250, min_us: Some(200) };
+    let backend: SocketAddr = "10.0.1.7:8080".parse().unwrap();
+    let started = TcpSocket { actual: Some(backend), ..socket(SocketKind::Connected, 1, 10) };
+    tables.handle(started, Some(CLIENT), &mut ());
+    tables.begin_pass();
+    // Rows of the pass know of no translation.
+    let row = TcpSocket { round_trip: Some(seen), ..socket(SocketKind::Open, 1, 20) };
+    tables.handle(with((1, 1), row), Some(CLIENT), &mut ());
+    let found: Vec<_> = tables.round_trips().iter().collect();
+    assert_eq!(found, [(CLIENT, backend.ip(), seen)]);
 }
 
 #[test]

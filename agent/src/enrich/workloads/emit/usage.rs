@@ -103,9 +103,8 @@ impl Workloads {
         series.files(record.files);
         series.count(&OOM_KILLS_TOTAL, measured.oom_kills.or(record.oom_kills.total()));
         series.number(&RESOURCES_DISK_DELAY_SECONDS_TOTAL, measured.disk_delay_seconds);
-        let disks = read.map(|read| read.disks).unwrap_or_default();
-        let disks = if disks.is_empty() { measured.disks } else { &disks };
-        self.collect_disks(builder, ix, sources, disks);
+        let counted = read.map(|read| read.disks).unwrap_or_default();
+        self.collect_disks(builder, ix, sources, measured.disks.unwrap_or(&counted));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What containers use, and the disks they use it on.
 
 use super::*;
+use crate::resources::{DeviceId, DiskIo, Measure, Measured};
 
 #[test]
 fn resources_disks_and_published_ports_are_emitted() {
@@ -37,6 +38,32 @@ fn resources_disks_and_published_ports_are_emitted() {
             format!("container_restarts_total{{{id}}} 0"),
         ]
     );
+}
+
+#[test]
+fn measured_numbers_stay_the_source_when_files_begin_to_count() {
+    struct Counted([DiskIo; 1]);
+    impl Measure for Counted {
+        fn measured(&self, _: WorkloadIx) -> Measured<'_> {
+            Measured { disks: Some(&self.0), ..Measured::default() }
+        }
+    }
+    let machine = Machine::v2();
+    let cgroup = machine.cgroup(&format!("docker/{ID}"));
+    machine.write("proc/diskstats", "8 0 sda 1\n");
+    machine.write("proc/7/mountinfo", "1 1 8:0 / /data rw - ext4 /dev/sda rw\n");
+    let mut workloads = machine.workloads();
+    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(10), 0);
+    let measured = Counted([DiskIo { reads: Some(90), ..DiskIo::new(DeviceId { major: 8, minor: 0 }) }]);
+    let mut reads = |now| {
+        let lines = lines(&mut workloads, &measured, at(now)).into_iter();
+        lines.filter(|line| line.contains("disk_reads_total")).collect::<Vec<_>>()
+    };
+    let expected = "container_resources_disk_reads_total\
+                    {container_id=/docker/b06f44ca4949,device=sda,mount_point=/data} 90";
+    assert_eq!(reads(13), [expected]);
+    machine.write(&format!("cgroup/docker/{ID}/io.stat"), "8:0 rios=1\n");
+    assert_eq!(reads(14), [expected], "a counter does not go back");
 }
 
 #[test]
