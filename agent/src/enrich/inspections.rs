@@ -105,7 +105,7 @@ mod tests {
     use crate::enrich::cgroup_path::Runtime;
 
     fn container(number: u32) -> ContainerRef {
-        ContainerRef { workload: WorkloadIx(number), runtime: Runtime::Docker, id: "id".into() }
+        ContainerRef { workload: WorkloadIx(number), runtime: Runtime::Docker, id: "id".into(), user: None }
     }
 
     fn at(seconds: u64) -> BootNanos {

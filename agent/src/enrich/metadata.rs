@@ -16,6 +16,8 @@ pub struct ContainerRef {
     pub runtime: Runtime,
     /// The container's id.
     pub id: Arc<str>,
+    /// The user in whose slice it lives: only that user's own runtimes can have made it.
+    pub user: Option<u32>,
 }
 
 /// What a runtime knows of a container.

@@ -101,7 +101,7 @@ pub fn spawn(
 /// The runtimes that could be asked now, by kind and name of the socket.
 pub fn present(proc_root: &Path, given: Vec<RuntimeSocket>) -> Vec<(Kind, PathBuf)> {
     let sockets = Sockets::of_host(proc_root, given);
-    let of_kind = |kind| sockets.existing(kind).into_iter().map(move |socket| (kind, socket.name));
+    let of_kind = |kind| sockets.of_node(kind).into_iter().map(move |socket| (kind, socket.name));
     Kind::ALL.into_iter().flat_map(of_kind).collect()
 }
 
@@ -166,12 +166,17 @@ impl Runtimes {
         let order = order(container.runtime);
         let mut verdict = Verdict::default();
         for kind in order.all() {
-            match self.endpoints(kind, order.is_own(kind)) {
+            let missing = self.sockets.given_but_absent(kind).filter(|_| container.user.is_none());
+            match self.endpoints(kind, container.user, order.is_own(kind)) {
                 Ok(endpoints) => {
                     for endpoint in endpoints {
-                        match endpoint.inspect(container).await {
-                            Ok(metadata) => return Ok(metadata),
-                            Err(error) => verdict.note(kind, error),
+                        match (endpoint.inspect(container).await, &missing) {
+                            (Ok(metadata), _) => return Ok(metadata),
+                            // Who was named is expected to come: until then the others' denial is none.
+                            (Err(InspectError::NotFound), Some(reason)) => {
+                                verdict.note(kind, InspectError::Absent(reason.clone()));
+                            }
+                            (Err(error), _) => verdict.note(kind, error),
                         }
                     }
                 }
@@ -182,17 +187,29 @@ impl Runtimes {
     }
 
     /// The runtimes of a kind that have a socket now.
-    fn endpoints(&self, kind: Kind, is_missed: bool) -> Result<Vec<Arc<Endpoint>>, InspectError> {
-        let found = self.sockets.existing(kind);
+    fn endpoints(
+        &self,
+        kind: Kind,
+        user: Option<u32>,
+        is_missed: bool,
+    ) -> Result<Vec<Arc<Endpoint>>, InspectError> {
+        let found = match user {
+            Some(uid) => self.sockets.of_user(kind, uid).into_iter().collect(),
+            None => self.sockets.of_node(kind),
+        };
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let of_kind = &mut table[kind as usize];
         for (name, endpoint) in &of_kind.endpoints {
-            if !found.iter().any(|socket| socket.name == *name) {
+            let is_meant = Sockets::is_of(name, user);
+            if is_meant && !found.iter().any(|socket| socket.name == *name) {
                 endpoint.set(State::Absent("the socket is gone".to_owned()));
             }
         }
         if found.is_empty() {
-            let reason = format!("no {kind} socket (tried {})", self.sockets.looked_for(kind));
+            let reason = match user {
+                Some(uid) => return Err(InspectError::Absent(format!("user {uid} has no {kind} socket"))),
+                None => format!("no {kind} socket (tried {})", self.sockets.looked_for(kind)),
+            };
             if of_kind.absent.is_none() && of_kind.endpoints.is_empty() && is_missed {
                 tracing::info!(reason, "no {kind} here: its containers keep their ids for names");
             }
@@ -206,7 +223,12 @@ impl Runtimes {
         let timeout = self.timeout;
         let endpoint = |socket: sockets::Socket| {
             let new = || Arc::new(Endpoint::new(kind, socket.clone(), timeout));
-            of_kind.endpoints.entry(socket.name.clone()).or_insert_with(new).clone()
+            let known = of_kind.endpoints.entry(socket.name.clone()).or_insert_with(new);
+            // A daemon that was started anew has another socket at the same place.
+            if !known.is_at(&socket) {
+                *known = new();
+            }
+            known.clone()
         };
         Ok(found.into_iter().map(endpoint).collect())
     }

@@ -452,13 +452,13 @@ impl Workloads {
         if let Some(ix) = self.table.find(&key) {
             return ix;
         }
-        let ask = key.runtime_to_ask();
-        let Some(ix) = self.table.insert(Record::new(key, self.now, ask.is_some())) else {
+        let question = key.question(Self::OVERFLOW);
+        let Some(ix) = self.table.insert(Record::new(key, self.now, question.is_some())) else {
             self.stats.overflowed += 1;
             return Self::OVERFLOW;
         };
-        if let Some((runtime, id)) = ask {
-            self.inspections.push(ContainerRef { workload: ix, runtime, id });
+        if let Some(question) = question {
+            self.inspections.push(ContainerRef { workload: ix, ..question });
         }
         ix
     }

@@ -39,6 +39,11 @@ impl Endpoint {
         Self { kind, socket, timeout, patience: tokio::sync::Mutex::default(), state: Mutex::default() }
     }
 
+    /// Whether this is the same socket.
+    pub(super) fn is_at(&self, socket: &Socket) -> bool {
+        self.socket == *socket
+    }
+
     /// What is known of it.
     pub(super) fn state(&self) -> State {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()

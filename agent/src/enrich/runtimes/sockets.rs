@@ -5,9 +5,12 @@
 //! start long after the agent.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use super::Kind;
 
@@ -33,8 +36,6 @@ const LISTS: [&str; 4] = [
     "/var/lib/containers/storage/zfs-containers/containers.json",
 ];
 const USERS: &str = "/run/user";
-/// Users whose runtimes are asked.
-const MAX_USERS: usize = 16;
 /// A longer path cannot be connected to (`sun_path` of unix(7), less its final zero).
 const MAX_PATH: usize = 107;
 
@@ -66,12 +67,31 @@ impl FromStr for RuntimeSocket {
 }
 
 /// A socket that exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Socket {
     /// Its path on the host.
     pub(super) name: PathBuf,
     /// Its path here.
     pub(super) path: PathBuf,
+    /// A user's socket, held so that what was judged is what is connected to, through `path`.
+    held: Option<Arc<Held>>,
+}
+
+/// An inode, open by path only.
+#[derive(Debug)]
+struct Held {
+    _file: OwnedFd,
+    device: u64,
+    inode: u64,
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        let inode = |socket: &Self| socket.held.as_ref().map(|held| (held.device, held.inode));
+        // The path of one that is held has the descriptor's number.
+        let same_place = self.held.is_some() || self.path == other.path;
+        self.name == other.name && inode(self) == inode(other) && same_place
+    }
 }
 
 impl Socket {
@@ -103,25 +123,39 @@ impl Sockets {
         Self { roots: vec![PathBuf::from("/")], given, usual: false }
     }
 
-    /// Those of a kind that exist now, in the order in which they are asked.
-    pub(super) fn existing(&self, kind: Kind) -> Vec<Socket> {
+    /// Those of a kind that belong to the whole node and exist now, in the order in which they are asked.
+    pub(super) fn of_node(&self, kind: Kind) -> Vec<Socket> {
         let mut found: Vec<Socket> = Vec::new();
         for name in self.names(kind) {
             if !found.iter().any(|socket| socket.name == name)
                 && let Some(path) = self.place(&name)
             {
-                found.push(Socket { name, path });
+                found.push(Socket { name, path, held: None });
             }
         }
-        found.extend(self.of_users(kind));
         if kind == Kind::Podman && self.usual {
             let list = |name: &&str| {
                 let name = PathBuf::from(name);
-                Some(Socket { path: self.place(&name)?, name })
+                Some(Socket { path: self.place(&name)?, name, held: None })
             };
             found.extend(LISTS.iter().filter_map(list));
         }
         found
+    }
+
+    /// Why sockets that were set by hand do not count, if there are such.
+    pub(super) fn given_but_absent(&self, kind: Kind) -> Option<String> {
+        let given = self.given.iter().filter(|socket| socket.kind == kind);
+        let missing = given.map(|socket| &socket.path).find(|path| self.place(path).is_none())?;
+        Some(format!("no {kind} socket at {}", missing.display()))
+    }
+
+    /// Whether a socket of this name is asked about containers of this user, or of the node where there is none.
+    pub(super) fn is_of(name: &Path, user: Option<u32>) -> bool {
+        match user {
+            Some(uid) => name.starts_with(Path::new(USERS).join(uid.to_string())),
+            None => !name.starts_with(USERS),
+        }
     }
 
     /// The names of a kind's sockets, for messages.
@@ -136,24 +170,23 @@ impl Sockets {
         given.chain(usual.map(|(_, name)| PathBuf::from(name))).collect()
     }
 
-    /// The sockets in users' own directories, by user. Each must be the user's own: a link to somebody else's would make
-    /// the agent speak there in the user's place.
-    fn of_users(&self, kind: Kind) -> Vec<Socket> {
-        let Some((_, socket)) = OF_USERS.iter().find(|(of, _)| self.usual && *of == kind) else {
-            return Vec::new();
-        };
-        let Some(users) = self.place(Path::new(USERS)) else { return Vec::new() };
-        let entries = fs::read_dir(users).into_iter().flatten().flatten();
-        let mut uids: Vec<u32> =
-            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        uids.sort_unstable();
-        let of_user = |uid: u32| {
-            let name = Path::new(USERS).join(uid.to_string()).join(socket);
-            let path = self.place(&name)?;
-            let is_own = fs::metadata(&path).is_ok_and(|metadata| metadata.uid() == uid);
-            is_own.then_some(Socket { name, path })
-        };
-        uids.into_iter().filter_map(of_user).take(MAX_USERS).collect()
+    /// The socket of a user's own runtime. Everything below the user's directory is the user's to shape, so no link is
+    /// followed, no mount entered, and the socket must be the user's: else the agent might wait for ever, or speak to
+    /// somebody else in the user's place.
+    pub(super) fn of_user(&self, kind: Kind, uid: u32) -> Option<Socket> {
+        let (_, socket) = OF_USERS.iter().find(|(of, _)| self.usual && *of == kind)?;
+        let home = Path::new(USERS).join(uid.to_string());
+        let directory = fs::File::open(self.place(&home)?).ok()?;
+        let path_only = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let file = rustix::fs::openat2(&directory, *socket, path_only, Mode::empty(), resolve).ok()?;
+        let stat = rustix::fs::fstat(&file).ok()?;
+        if stat.st_uid != uid || FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+            return None;
+        }
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let held = Held { _file: file, device: stat.st_dev, inode: stat.st_ino };
+        Some(Socket { name: home.join(socket), path, held: Some(Arc::new(held)) })
     }
 
     fn place(&self, name: &Path) -> Option<PathBuf> {
@@ -164,6 +197,8 @@ impl Sockets {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
     use super::*;
 
     fn socket(text: &str) -> RuntimeSocket {
@@ -203,7 +238,7 @@ mod tests {
         let k3s = place("run/k3s/containerd/containerd.sock");
         let microk8s = place("var/snap/microk8s/common/run/containerd.sock");
         let odd = place("odd/c.sock");
-        let found = sockets.existing(Kind::Containerd);
+        let found = sockets.of_node(Kind::Containerd);
         let places: Vec<_> = found.iter().map(|socket| socket.path.clone()).take(3).collect();
         assert_eq!(places, [odd, microk8s, k3s]);
         assert_eq!(found[0].name, Path::new("/odd/c.sock"));
@@ -215,29 +250,49 @@ mod tests {
         let here = machine.path().join("cri.sock");
         let given = socket(&format!("cri={}", here.display()));
         let sockets = Sockets::of_host(machine.path(), vec![given]);
-        assert_eq!(sockets.existing(Kind::Cri), []);
+        assert_eq!(sockets.of_node(Kind::Cri), []);
+        assert!(sockets.given_but_absent(Kind::Cri).is_some());
         fs::write(&here, "").unwrap();
-        assert_eq!(sockets.existing(Kind::Cri), [Socket { name: here.clone(), path: here }]);
+        assert_eq!(sockets.of_node(Kind::Cri), [Socket { name: here.clone(), path: here, held: None }]);
+        assert_eq!(sockets.given_but_absent(Kind::Cri), None);
     }
 
     #[test]
     fn users_have_runtimes_of_their_own() {
         let machine = tempfile::tempdir().unwrap();
-        let own = fs::metadata(machine.path()).unwrap().uid();
+        let own = rustix::process::getuid().as_raw();
         let users = machine.path().join("1/root/run/user");
-        for uid in [own, own + 1, own + 2] {
+        let podman = |uid: u32| {
             let directory = users.join(uid.to_string()).join("podman");
             fs::create_dir_all(&directory).unwrap();
-            // The second one's is not the user's own, and the third has none.
-            if uid != own + 2 {
-                fs::write(directory.join("podman.sock"), "").unwrap();
-            }
-        }
+            directory.join("podman.sock")
+        };
+        let listener = UnixListener::bind(podman(own)).unwrap();
+        // Not the user's own, no socket, a link to one, and a link on the way to one.
+        let _others = UnixListener::bind(podman(own + 1)).unwrap();
         let sockets = Sockets::of_host(machine.path(), Vec::new());
-        let found = sockets.existing(Kind::Podman);
-        let names = found.iter().map(|socket| socket.name.to_str().unwrap());
-        let of_users: Vec<_> = names.filter(|name| name.starts_with(USERS)).collect();
-        assert_eq!(of_users, [format!("/run/user/{own}/podman/podman.sock")]);
+        let of = |uid| sockets.of_user(Kind::Podman, uid);
+        let found = of(own).unwrap();
+        assert_eq!(found.name, Path::new(USERS).join(own.to_string()).join("podman/podman.sock"));
+        assert_eq!(of(own), Some(found.clone()), "it is the same one");
+        UnixStream::connect(&found.path).unwrap();
+        listener.accept().unwrap();
+        assert_eq!(of(own + 1), None);
+        assert!(sockets.of_node(Kind::Podman).iter().all(|socket| Sockets::is_of(&socket.name, None)));
+
+        fs::rename(podman(own), users.join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(users.join("elsewhere"), podman(own)).unwrap();
+        assert_eq!(of(own), None, "a link");
+        fs::remove_file(podman(own)).unwrap();
+        fs::write(podman(own), "").unwrap();
+        assert_eq!(of(own), None, "a file");
+        fs::remove_file(podman(own)).unwrap();
+        let _another = UnixListener::bind(podman(own)).unwrap();
+        assert!(of(own).is_some_and(|another| another != found), "a daemon that was started anew");
+        let directory = users.join(own.to_string()).join("podman");
+        fs::rename(&directory, users.join("moved")).unwrap();
+        std::os::unix::fs::symlink(users.join("moved"), &directory).unwrap();
+        assert_eq!(of(own), None, "a link on the way");
     }
 
     #[test]
@@ -251,7 +306,7 @@ mod tests {
         };
         let list = place("var/lib/containers/storage/overlay-containers/containers.json");
         let service = place("run/podman/podman.sock");
-        let found = Sockets::of_host(machine.path(), Vec::new()).existing(Kind::Podman);
+        let found = Sockets::of_host(machine.path(), Vec::new()).of_node(Kind::Podman);
         let own: Vec<_> = found.iter().filter(|socket| socket.path.starts_with(machine.path())).collect();
         let own: Vec<_> = own.iter().map(|socket| (socket.path.clone(), socket.is_list())).collect();
         assert_eq!(own, [(service, false), (list, true)]);

@@ -9,7 +9,7 @@ use crate::model::WorkloadIx;
 use stand_in::{Behaviour, StandIn};
 
 fn about(runtime: Runtime, id: &str) -> ContainerRef {
-    ContainerRef { workload: WorkloadIx(1), runtime, id: id.into() }
+    ContainerRef { workload: WorkloadIx(1), runtime, id: id.into(), user: None }
 }
 
 /// Sockets of this directory, one of every kind.

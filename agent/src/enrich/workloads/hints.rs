@@ -37,7 +37,7 @@ impl Workloads {
         record.naming = Naming::Pending;
         // The question by the pod, which is on its way since the workload was made, must not stand in for this one.
         self.inspections.forget(ix);
-        self.inspections.push(ContainerRef { workload: ix, runtime: Runtime::Kubepods, id });
+        self.inspections.push(ContainerRef { workload: ix, runtime: Runtime::Kubepods, id, user: None });
     }
 
     /// Whether a question was put by less than is known by now, so that its failure says nothing.

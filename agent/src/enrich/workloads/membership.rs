@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{MAX_PROCESSES, Workloads};
-use crate::enrich::metadata::ContainerRef;
 use crate::model::{BootNanos, HostPid, Task, Thread, UptimeNanos, Waited, WorkloadIx};
 
 /// What is remembered of the processes between two passes.
@@ -153,8 +152,8 @@ impl Workloads {
         if record.key.restarts() && before.is_some_and(|before| oldest.started > before) {
             record.restarts += 1;
             // The ports that lead to a container may be others now.
-            if let Some((runtime, id)) = record.key.runtime_to_ask() {
-                self.inspections.push(ContainerRef { workload: ix, runtime, id });
+            if let Some(question) = record.key.question(ix) {
+                self.inspections.push(question);
             }
             self.want_unit_again(ix);
         }

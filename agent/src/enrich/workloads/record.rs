@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::emit::{Disks, OomKills};
 use super::files::Files;
 use super::{Cgroup, Owner, Runtime};
-use crate::enrich::metadata::ContainerMetadata;
+use crate::enrich::metadata::{ContainerMetadata, ContainerRef};
 use crate::enrich::systemd::{self, UnitProperties};
 use crate::enrich::{naming, runtimes};
 use crate::model::{BootNanos, HostPid, UnixMillis, UptimeNanos, WorkloadIx};
@@ -46,11 +46,11 @@ impl Key {
         }
     }
 
-    /// The container whose name a runtime may know.
-    pub(super) fn runtime_to_ask(&self) -> Option<(Runtime, Arc<str>)> {
+    /// What is to be asked about a container whose name a runtime may know.
+    pub(super) fn question(&self, workload: WorkloadIx) -> Option<ContainerRef> {
         match self {
-            Self::Container(runtime, id, _) if runtimes::order(*runtime).first().is_some() => {
-                Some((*runtime, (&**id).into()))
+            Self::Container(runtime, id, user) if runtimes::order(*runtime).first().is_some() => {
+                Some(ContainerRef { workload, runtime: *runtime, id: (&**id).into(), user: *user })
             }
             _ => None,
         }
