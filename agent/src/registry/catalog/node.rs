@@ -211,10 +211,10 @@ super::catalog! {
         "Bytes per second that the link is good for; absent where the driver does not know",
         from "/sys/class/net/*/speed of process 1";
     NET_TRAFFIC_SENT_BYTES_TOTAL: Counter "node_net_traffic_sent_bytes_total" ["protocol", "zone", "class", "cross_zone"]
-        "Payload bytes that all sockets of the node sent, also those of containers that are not shown, by the network at the other end: the zone and class of --network, else loopback, local (an address of this node or of its containers), private, link_local, multicast, public",
+        "Payload bytes that all TCP sockets of the node sent (UDP is not in it), also those of containers that are not shown, by the network at the other end: the zone and class of --network, else loopback, local (an address of this node or of its containers), private, link_local, multicast, public",
         from "as container_net_tcp_bytes_sent_total; each local socket counts its own view";
     NET_TRAFFIC_RECEIVED_BYTES_TOTAL: Counter "node_net_traffic_received_bytes_total" ["protocol", "zone", "class", "cross_zone"]
-        "Payload bytes that all sockets of the node received, by the network at the other end",
+        "Payload bytes that all TCP sockets of the node received (UDP is not in it), by the network at the other end",
         from "as container_net_tcp_bytes_received_total; each local socket counts its own view";
     NET_TCP_CONNECTIONS_TOTAL: Counter "node_net_tcp_connections_total" ["direction", "zone", "class", "cross_zone"]
         "TCP connections that sockets of the node opened (outbound) or accepted (inbound), by the network at the other end",
