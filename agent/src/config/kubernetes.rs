@@ -47,8 +47,13 @@ impl Reader<'_> {
         for given in self.sources.all("kubernetes-label").to_vec() {
             if given.text.is_empty() || given.text.len() > 317 || settings.labels.len() >= MAX_LABELS {
                 self.problem(&given, "is no label, or one too many");
+                continue;
+            }
+            let label = PodLabel::new(&given.text);
+            if let Some(same) = settings.labels.iter().find(|other| other.label == label.label) {
+                self.problem(&given, &format!("makes the same {} as {}", label.label, same.name));
             } else {
-                settings.labels.push(PodLabel::new(&given.text));
+                settings.labels.push(label);
             }
         }
         Some(settings)

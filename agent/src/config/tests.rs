@@ -303,6 +303,10 @@ fn kubernetes_is_asked_only_when_told_whom() {
         (&["--kubelet=http://h", "--kubernetes-api=http://h"], "--kubernetes-api: given beside a kubelet"),
         (&["--kubernetes-api=http://h", "--kubernetes-node=a&b"], "--kubernetes-node: is no name of a node"),
         (&["--kubernetes-token=/nonexistent/token"], "--kubernetes-token: cannot read"),
+        (
+            &["--kubelet=https://h", "--kubernetes-label=a.b", "--kubernetes-label=a-b"],
+            "--kubernetes-label: makes the same label_a_b as a.b",
+        ),
     ] {
         let problems = given(arguments).problems();
         assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{expected}: {problems:?}");

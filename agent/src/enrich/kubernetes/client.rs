@@ -32,6 +32,8 @@ impl Client {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(client_tls(&tls)?)
             .timeout(TIMEOUT)
+            // The token is for the server named, and the kubelet is on this node: no proxy of the environment.
+            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("sonde-agent/", env!("CARGO_PKG_VERSION")))
             .build()

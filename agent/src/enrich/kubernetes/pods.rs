@@ -45,7 +45,9 @@ pub type Pods = HashMap<(String, String), Pod>;
 
 #[derive(Deserialize)]
 struct PodList {
-    items: Vec<Item>,
+    /// `null` of a kubelet whose node has no pods.
+    #[serde(deserialize_with = "Option::deserialize")]
+    items: Option<Vec<Item>>,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +89,7 @@ struct Owner {
 /// When it is no list of pods.
 pub(super) fn parse(body: &[u8], wanted: &[PodLabel]) -> Result<Pods, serde_json::Error> {
     let list: PodList = serde_json::from_slice(body)?;
-    let pods = list.items.into_iter().take(MAX_PODS).map(|item| {
+    let pods = list.items.unwrap_or_default().into_iter().take(MAX_PODS).map(|item| {
         let (owner_kind, owner_name) = owner(&item.metadata);
         let Metadata { name, namespace, labels: mut all, .. } = item.metadata;
         let labels = wanted.iter().filter_map(|wanted| Some((wanted.label, all.remove(&wanted.name)?)));
@@ -173,6 +175,7 @@ mod tests {
         assert!(parse(b"{}", &[]).is_err());
         assert!(parse(b"<html>", &[]).is_err());
         assert_eq!(parse(br#"{"items":[]}"#, &[]).unwrap().len(), 0);
+        assert_eq!(parse(br#"{"items":null}"#, &[]).unwrap().len(), 0);
         let items: Vec<_> = (0..2000).map(|number| pod(&format!("p{number}"), "", json!([]))).collect();
         let list = json!({ "items": items }).to_string();
         assert_eq!(parse(list.as_bytes(), &[]).unwrap().len(), MAX_PODS);
