@@ -178,6 +178,7 @@ impl Telemetry {
             ("destinations", stats.flows_folded),
             ("failures", stats.failures_folded),
             ("listeners", stats.backlogs_folded),
+            ("round_trips", stats.round_trips_folded),
         ];
         for (table, folded) in folded {
             for (cap, count) in [("container", folded.workload), ("node", folded.node)] {

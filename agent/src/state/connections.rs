@@ -47,7 +47,7 @@ impl Connections {
             failures: Failures::new(limits.flows),
             backlogs: Backlogs::new(limits.flows),
             undirected: Vec::new(),
-            round_trips: RoundTrips::default(),
+            round_trips: RoundTrips::new(limits.flows),
             has_passed: false,
             limits,
             stats: Stats::default(),
@@ -70,7 +70,7 @@ impl Connections {
     /// Begins a pass of the iterator. What a failed one left behind is forgotten.
     pub fn begin_pass(&mut self) {
         self.undirected.clear();
-        self.round_trips.clear();
+        self.round_trips.begin_pass();
     }
 
     /// Connections older than the agent that this pass found first, for what is to be known of them before it ends.
@@ -85,6 +85,7 @@ impl Connections {
             self.adopt(&socket, owner, totals);
         }
         self.has_passed = true;
+        self.round_trips.finish_pass();
     }
 
     /// Ends connections that the pass which began at `pass` did not see; returns their sockets. For kernels where only
@@ -137,6 +138,7 @@ impl Connections {
             flows_folded: self.flows.folded(),
             failures_folded: self.failures.folded(),
             backlogs_folded: self.backlogs.folded(),
+            round_trips_folded: self.round_trips.folded(),
             ..self.stats
         }
     }
@@ -148,6 +150,7 @@ impl Connections {
             + self.failures.capacity()
             + self.backlogs.capacity()
             + self.listeners.capacity()
+            + self.round_trips.capacity()
     }
 
     /// Moves everything of a workload to another one that it turned out to be.

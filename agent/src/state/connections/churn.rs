@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::tests::{socket, with};
 use super::*;
-use crate::model::Failure;
+use crate::model::{Failure, RoundTrip};
 use crate::state::Caps;
 
 const CAPS: Caps = Caps { workload: 100, node: 450 };
@@ -72,4 +72,43 @@ fn a_hundred_thousand_owners_come_and_go() {
     }
     assert!(most < 20 * ALIVE as usize, "memory for {most} entries was held");
     assert!(tables.capacity() < 600, "memory for {} entries is still held", tables.capacity());
+}
+
+#[test]
+fn peers_of_open_connections_take_round_trips_of_the_caps() {
+    const OPEN: u32 = 1000;
+    // The first has most of them, four others some.
+    let owner = |number: u32| Some(WorkloadIx((number % 10).saturating_sub(5)));
+    let mut tables = tables();
+    let mut most = 0;
+    for pass in 1..=100 {
+        let numbers = pass * OPEN..(pass + 1) * OPEN;
+        let at = |kind, number: u32| TcpSocket {
+            remote: remote(number),
+            round_trip: Some(RoundTrip { srtt_us: 250, min_us: None }),
+            ..with((3, 4), socket(kind, number.into(), pass.into()))
+        };
+        tables.begin_pass();
+        for number in numbers.clone() {
+            tables.handle(at(SocketKind::Connected, number), owner(number), &mut ());
+            tables.handle(at(SocketKind::Open, number), owner(number), &mut ());
+        }
+        let of_first = tables.round_trips().iter().filter(|(owner, ..)| *owner == WorkloadIx(0));
+        assert!(of_first.count() <= CAPS.workload);
+        assert!(tables.round_trips().iter().count() <= CAPS.node);
+        tables.finish_pass(BootNanos(pass.into()), &mut ());
+        most = most.max(tables.round_trips().capacity());
+        for number in numbers {
+            tables.handle(at(SocketKind::Closed, number), owner(number), &mut ());
+        }
+    }
+    assert!(most < 4 * CAPS.node, "memory for {most} entries was held");
+    let folded = tables.stats().round_trips_folded;
+    assert!(folded.workload > 0 && folded.node > 0, "both caps were met: {folded:?}");
+    for _ in 0..2 {
+        tables.begin_pass();
+        tables.finish_pass(BootNanos(1000), &mut ());
+    }
+    assert_eq!(tables.round_trips().iter().count(), 0);
+    assert!(tables.round_trips().capacity() < 200);
 }
