@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use sonde_abi::{
     block::{BioCounts, BioKey},
-    budget::{ANSWERS_BYTES, CONNS_MAX, EVENTS_BYTES, EXITED_MAX, LOSSES_MAX, UDP_OWNERS_MAX},
+    budget::{ANSWERS_BYTES, CONNS_MAX, EVENTS_BYTES, EXITED_MAX, LOSSES_MAX, UDP_OWNERS_MAX, VICTIMS_MAX},
     dns::AnswerRecord,
     latency::{self, DiskLatencyKey, Latency, RunQueueKey},
     process::{Exited, OwnerKey, pass},
@@ -62,6 +62,11 @@ pub static DISK_LATENCY: PerCpuHashMap<DiskLatencyKey, Latency, 1> = PerCpuHashM
 /// Dropped packets by reason. One entry unless configuration asks for it.
 #[btf_map]
 pub static DROPS: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// Threads that the OOM killer has chosen and that have yet to end, where the kernel tells their numbers only. Allocated
+/// at once: there is no memory to be had when it is written.
+#[btf_map]
+pub static VICTIMS: HashMap<u32, u32, VICTIMS_MAX> = HashMap::new();
 
 /// The mark of the last pass over all tasks, written by the agent.
 #[btf_map]

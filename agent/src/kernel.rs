@@ -57,6 +57,8 @@ pub struct Options {
     pub cgroup_v2: Option<PathBuf>,
     /// Features that are not wanted, with the reason: configuration, or something else does the same here for less.
     pub disabled: Vec<(FeatureId, Unwanted)>,
+    /// Programs that are treated as if this kernel refused them, so that a test can force any choice of a chain.
+    pub refused: Vec<String>,
 }
 
 /// Why a feature is not wanted.
@@ -79,6 +81,11 @@ impl Unwanted {
 }
 
 impl Options {
+    /// The first program of a choice that a test has the kernel refuse, if any.
+    fn refused(&self, choice: &Choice) -> Option<&'static str> {
+        choice.programs().into_iter().find(|program| self.refused.iter().any(|refused| refused == program))
+    }
+
     /// Why a feature is not wanted, if so.
     pub fn disabled(&self, feature: FeatureId) -> Option<Unwanted> {
         self.disabled.iter().find(|(disabled, _)| *disabled == feature).map(|(_, unwanted)| *unwanted)

@@ -37,6 +37,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let kernel = Kernel::open(&kernel_options(&config));
     let translator = translator(&config);
     announce(kernel.features(), &translator.status());
+    warn_unwatched(&kernel);
     demand(&config, kernel.features(), &translator.status())?;
 
     let detach = CancellationToken::new();
@@ -125,7 +126,14 @@ pub fn kernel_options(config: &Config) -> Options {
         cgroup_v1: mounts.v1(Controller::Memory).is_some(),
         cgroup_v2: mounts.v2().map(Path::to_owned),
         disabled: FeatureId::ALL.iter().filter_map(disabled).collect(),
+        refused: refused(),
     }
+}
+
+/// Programs that a test has the kernel refuse; see docs/architecture.md.
+fn refused() -> Vec<String> {
+    let value = std::env::var("SONDE_REFUSE").unwrap_or_default();
+    value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// The translator that the settings ask for.
@@ -147,6 +155,18 @@ fn announce(features: &[FeatureStatus], translation: &[Status]) {
             None => tracing::info!(%name, verdict = verdict.name(), %detail, "probe"),
             Some(without) => tracing::warn!(%name, verdict = verdict.name(), %detail, %without, "probe"),
         }
+    }
+}
+
+/// What an optional probe costs is known from the kernel's statistics alone.
+fn warn_unwatched(kernel: &Kernel) {
+    let is_running = |feature: &&FeatureStatus| feature.id.is_optional() && feature.verdict.is_ok();
+    let running: Vec<&str> =
+        kernel.features().iter().filter(is_running).map(|feature| feature.name.as_str()).collect();
+    let statistics = kernel.stats_verdict();
+    if !running.is_empty() && !statistics.is_ok() {
+        let (probes, detail) = (running.join(", "), statistics.detail());
+        tracing::warn!(%probes, %detail, "what optional probes cost is not measured: none is ever given up");
     }
 }
 

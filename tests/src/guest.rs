@@ -9,6 +9,7 @@ mod datagrams;
 mod endings;
 mod load;
 mod machine;
+mod memory;
 mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -64,6 +65,7 @@ fn run() -> Result<()> {
         tests::run_all(&agent);
         load::run_all(&agent);
         endings::run_all(&agent);
+        memory::run_all(&agent);
         report_status();
         check("agent_stops_and_detaches", || agent.stop());
     }

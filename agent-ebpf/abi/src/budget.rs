@@ -31,6 +31,9 @@ pub const CONNS_TRACEPOINT_MAX: u32 = 1 << 14;
 /// Owners of threads that ended between two passes without having been listed. Entries are allocated when used.
 pub const EXITED_MAX: usize = 4096;
 
+/// Threads that the OOM killer has chosen and that have yet to end. It chooses one at a time per memory cgroup.
+pub const VICTIMS_MAX: usize = 256;
+
 /// Processes that used UDP since the agent last looked, and those that still might. Entries are allocated when used.
 pub const UDP_OWNERS_MAX: usize = 1 << 14;
 
@@ -129,6 +132,7 @@ pub const MAPS: &[MapCost] = &[
     latency("RUN_QUEUE", size_of::<RunQueueKey>()),
     latency("DISK_LATENCY", size_of::<DiskLatencyKey>()),
     MapCost { name: "DROPS", shape: Shape::PerCpuArray, key: 4, value: 8, max_entries: 1 },
+    MapCost { name: "VICTIMS", shape: Shape::HashAtOnce, key: 4, value: 4, max_entries: VICTIMS_MAX },
     MapCost { name: "PASS", shape: Shape::Array, key: 4, value: 8, max_entries: 1 },
     MapCost {
         name: "UDP_BY_OWNER",

@@ -39,6 +39,8 @@ losses! {
     DiskLatencyMapFull = ("disk_latency", "map_full"),
     /// The event ring had no room for a victim of the OOM killer.
     OomRingFull = ("oom_victim", "ring_full"),
+    /// `VICTIMS` had no room for a victim of the OOM killer.
+    OomMapFull = ("oom_victim", "map_full"),
     /// The event ring had no room for a cgroup event.
     CgroupRingFull = ("cgroup_dir", "ring_full"),
     /// `UDP_BY_OWNER` had no room for a process: its datagrams are not counted.

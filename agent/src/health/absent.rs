@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::kernel::{FeatureId, FeatureStatus};
-use crate::registry::catalog::container;
+use crate::kernel::{FeatureId, FeatureStatus, Verdict};
+use crate::registry::catalog::{block, container, dns, drops, sched, tcp, udp};
 use crate::registry::{Metric, Snapshot};
 
 /// Metrics without a source, one reason each.
@@ -27,9 +27,28 @@ impl Absent {
 
     /// Says what only a feature of the kernel half could tell that does not work.
     pub fn push_features(&mut self, features: &[FeatureStatus]) {
-        for feature in features.iter().filter(|feature| !feature.verdict.is_ok()) {
-            let reason = format!("{} does not work: {}", feature.name, feature.verdict.detail());
+        let tells_ends = features.iter().any(|feature| {
+            let choice = feature.verdict.choice().unwrap_or_default();
+            feature.id == FeatureId::TcpLifecycle && choice.starts_with("tp_btf/")
+        });
+        for feature in features {
+            let detail = feature.verdict.detail();
+            let reason = match &feature.verdict {
+                Verdict::Ok { choice, .. } => {
+                    if let Some((metric, reason)) = untold(feature.id, choice) {
+                        self.push(metric, reason);
+                    }
+                    continue;
+                }
+                Verdict::Disabled | Verdict::Unwanted { .. } => format!("{}: {detail}", feature.name),
+                Verdict::Unsupported { .. } | Verdict::Broken { .. } => {
+                    format!("{} does not work: {detail}", feature.name)
+                }
+            };
             self.push_all(only_by(feature.id), &reason);
+            if feature.id == FeatureId::TcpSockets && !tells_ends {
+                self.push_all(&TCP_COUNTERS, &reason);
+            }
         }
     }
 
@@ -70,15 +89,76 @@ impl Absent {
 
 /// Metrics without any other source.
 fn only_by(feature: FeatureId) -> &'static [&'static Metric] {
-    static OPEN_FILES: [&Metric; 3] = [
-        &container::RESOURCES_OPEN_FILES,
-        &container::RESOURCES_OPEN_SOCKETS,
-        &container::RESOURCES_OPEN_FILES_LIMIT_RATIO,
-    ];
     match feature {
+        FeatureId::TcpLifecycle => &TCP_TRANSITIONS,
+        FeatureId::TcpSockets => &TCP_NUMBERS,
+        FeatureId::ProcessTasks => &WAITED,
         FeatureId::ProcessFiles => &OPEN_FILES,
-        _ => &[],
+        FeatureId::RunQueue => &RUN_QUEUE,
+        FeatureId::DiskLatency => &DISK_LATENCY,
+        FeatureId::Drops => &DROPS,
+        FeatureId::UdpTraffic => &UDP_TRAFFIC,
+        FeatureId::UdpSockets => &UDP_DROPS,
+        FeatureId::DnsAnswers => &NAMES,
+        // Files of cgroups count the same, or it only completes what another feature counts.
+        FeatureId::ProcessExits
+        | FeatureId::ProcessOom
+        | FeatureId::DiskIo
+        | FeatureId::CgroupDirectories
+        | FeatureId::UdpReleases => &[],
     }
+}
+
+static TCP_TRANSITIONS: [&Metric; 8] = [
+    &tcp::SUCCESSFUL_CONNECTS_TOTAL,
+    &tcp::CONNECTION_TIME_SECONDS_TOTAL,
+    &tcp::FAILED_CONNECTS_TOTAL,
+    &tcp::CONNECT_FAILURES_TOTAL,
+    &tcp::CONNECT_DURATION_SECONDS,
+    &tcp::RESETS_TOTAL,
+    &tcp::INBOUND_CONNECTIONS_TOTAL,
+    &tcp::INBOUND_RESETS_TOTAL,
+];
+/// Of open sockets.
+static TCP_NUMBERS: [&Metric; 4] =
+    [&tcp::LATENCY_SECONDS, &tcp::MIN_RTT_SECONDS, &tcp::LISTEN_BACKLOG, &tcp::LISTEN_BACKLOG_MAX];
+/// Of open sockets, and at their end where the hook passes the socket.
+static TCP_COUNTERS: [&Metric; 7] = [
+    &tcp::RETRANSMITS_TOTAL,
+    &tcp::BYTES_SENT_TOTAL,
+    &tcp::BYTES_RECEIVED_TOTAL,
+    &tcp::LISTEN_DROPS_TOTAL,
+    &tcp::INBOUND_RETRANSMITS_TOTAL,
+    &tcp::INBOUND_BYTES_SENT_TOTAL,
+    &tcp::INBOUND_BYTES_RECEIVED_TOTAL,
+];
+/// `/proc` tells the waiting for CPUs as well.
+static WAITED: [&Metric; 1] = [&container::RESOURCES_DISK_DELAY_SECONDS_TOTAL];
+static OPEN_FILES: [&Metric; 3] = [
+    &container::RESOURCES_OPEN_FILES,
+    &container::RESOURCES_OPEN_SOCKETS,
+    &container::RESOURCES_OPEN_FILES_LIMIT_RATIO,
+];
+static RUN_QUEUE: [&Metric; 1] = [&sched::RUNQUEUE_LATENCY_SECONDS];
+static DISK_LATENCY: [&Metric; 2] = [&block::READ_LATENCY_SECONDS, &block::WRITE_LATENCY_SECONDS];
+static DROPS: [&Metric; 1] = [&drops::DROPPED_TOTAL];
+static UDP_TRAFFIC: [&Metric; 5] = [
+    &udp::BYTES_SENT_TOTAL,
+    &udp::BYTES_RECEIVED_TOTAL,
+    &udp::MESSAGES_SENT_TOTAL,
+    &udp::MESSAGES_RECEIVED_TOTAL,
+    &udp::ERRORS_TOTAL,
+];
+static UDP_DROPS: [&Metric; 1] = [&udp::RECEIVE_DROPS_TOTAL];
+static NAMES: [&Metric; 1] = [&dns::IP_TO_FQDN];
+
+/// Metrics that the choice taken cannot tell, with the reason.
+fn untold(feature: FeatureId, choice: &str) -> Option<(&'static Metric, &'static str)> {
+    let is_packets = feature == FeatureId::UdpTraffic && choice == "cgroup_skb";
+    is_packets.then_some((
+        &udp::ERRORS_TOTAL,
+        "udp/traffic counts packets here (cgroup_skb), which do not tell of calls that fail",
+    ))
 }
 
 #[cfg(test)]
@@ -95,5 +175,29 @@ mod tests {
             { "metric": "container_restarts_total", "reason": "known best" },
         ]);
         assert_eq!(absent.json(), expected);
+    }
+
+    #[test]
+    fn a_feature_explains_what_only_it_tells_and_a_choice_what_it_cannot() {
+        let taken = |choice: &str| Verdict::Ok { choice: choice.to_owned(), refused: Vec::new() };
+        let reasons = |id, verdict| {
+            let mut absent = Absent::default();
+            absent.push_features(&[FeatureStatus::new(id, verdict)]);
+            absent
+        };
+        let sockets = reasons(FeatureId::TcpSockets, Verdict::Broken { reason: "why".to_owned() });
+        assert_eq!(sockets.iter().count(), TCP_NUMBERS.len() + TCP_COUNTERS.len());
+        for id in FeatureId::ALL.iter().filter(|id| **id != FeatureId::TcpSockets) {
+            assert_eq!(reasons(*id, taken("tp_btf/any")), Absent::default(), "{id}");
+            let absent = reasons(*id, Verdict::Broken { reason: "why".to_owned() });
+            let told: Vec<&str> = absent.iter().map(|(_, reason)| reason).collect();
+            assert_eq!(told, vec![format!("{id} does not work: why"); only_by(*id).len()]);
+        }
+        let packets = reasons(FeatureId::UdpTraffic, taken("cgroup_skb"));
+        assert_eq!(packets.iter().map(|(name, _)| name).collect::<Vec<_>>(), [udp::ERRORS_TOTAL.name]);
+        let off = reasons(FeatureId::Drops, Verdict::Unwanted { reason: "off unless asked for".to_owned() });
+        let expected =
+            json!([{ "metric": drops::DROPPED_TOTAL.name, "reason": "drops/reasons: off unless asked for" }]);
+        assert_eq!(off.json(), expected);
     }
 }

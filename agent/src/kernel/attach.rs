@@ -40,7 +40,8 @@ fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId)
     let mut refused = Vec::new();
     let mut broken = false;
     for choice in id.chain() {
-        match missing(context, id, choice).and_then(|()| take(ebpf, context, options, choice)) {
+        let possible = forced(options, choice).and_then(|()| missing(context, id, choice));
+        match possible.and_then(|()| take(ebpf, context, options, choice)) {
             Ok(()) => return Verdict::Ok { choice: choice.to_string(), refused },
             Err(Refusal::Unsupported(reason)) => refused.push(format!("{choice}: {reason}")),
             Err(Refusal::Broken(reason)) => {
@@ -51,6 +52,16 @@ fn feature(ebpf: &mut Ebpf, context: &Context, options: &Options, id: FeatureId)
     }
     let reason = refused.join("; ");
     if broken { Verdict::Broken { reason } } else { Verdict::Unsupported { reason } }
+}
+
+/// A test may have the kernel refuse what it would take.
+fn forced(options: &Options, choice: &Choice) -> Result<(), Refusal> {
+    match options.refused(choice) {
+        Some(program) => {
+            Err(Refusal::Unsupported(format!("`{program}` is refused by a test (SONDE_REFUSE)")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A program that reads structures by BTF needs the members it was written for.

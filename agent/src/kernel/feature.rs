@@ -117,7 +117,10 @@ impl FeatureId {
             Self::ProcessExits => &[Choice::BtfTracepoints(&[("task_exit", "sched_process_exit")])],
             Self::ProcessOom => &[
                 Choice::BtfTracepoints(&[("oom_victim", "mark_victim")]),
-                Choice::BtfTracepoints(&[("oom_victim_pid", "mark_victim")]),
+                Choice::BtfTracepoints(&[
+                    ("oom_victim_pid", "mark_victim"),
+                    ("oom_victim_end", "sched_process_exit"),
+                ]),
             ],
             Self::DiskIo => &[
                 Choice::BtfTracepoints(&[("bio_queue", "block_bio_queue")]),
@@ -253,7 +256,9 @@ impl FeatureId {
     pub const fn without(self) -> &'static str {
         match self {
             Self::TcpLifecycle => "TCP connections are not counted",
-            Self::TcpSockets => "bytes, retransmits and connections older than the agent are not seen",
+            Self::TcpSockets => {
+                "bytes and retransmits are not seen before a connection's end, connections older than the agent not at all"
+            }
             Self::ProcessTasks => "processes are listed from /proc instead",
             Self::ProcessFiles => "open files and sockets are not counted",
             Self::ProcessExits => "what threads waited between the last pass and their end is not counted",
@@ -267,6 +272,17 @@ impl FeatureId {
             Self::UdpSockets => "datagrams that open sockets drop are not counted",
             Self::UdpReleases => "datagrams that a socket drops just before its end are not counted",
             Self::DnsAnswers => "addresses have no names",
+        }
+    }
+}
+
+impl Choice {
+    /// The programs that must all be attached for it.
+    pub fn programs(&self) -> Vec<&'static str> {
+        match *self {
+            Self::BtfTracepoints(programs) => programs.iter().map(|(program, _)| *program).collect(),
+            Self::Tracepoint(program, ..) | Self::Iterator(program, _) => vec![program],
+            Self::FunctionExits(programs) | Self::CgroupRoot { programs, .. } => programs.to_vec(),
         }
     }
 }
@@ -353,6 +369,14 @@ impl Verdict {
     /// Whether it works.
     pub const fn is_ok(&self) -> bool {
         matches!(self, Self::Ok { .. })
+    }
+
+    /// The choice taken, if any.
+    pub fn choice(&self) -> Option<&str> {
+        match self {
+            Self::Ok { choice, .. } => Some(choice),
+            _ => None,
+        }
     }
 
     /// The choice taken, or the reason why there is none.

@@ -337,6 +337,7 @@ impl Core {
             connections: &parts.connections,
             names: &parts.names,
             workloads: &parts.workloads,
+            counts_connects: parts.kernel.has(FeatureId::TcpLifecycle),
             now,
         };
         view.flows(&mut self.series, &mut builder);

@@ -17,6 +17,8 @@ pub struct View<'a> {
     pub names: &'a Names,
     /// Whose they are.
     pub workloads: &'a Workloads,
+    /// Whether connects are told as they happen: without, none seen is not zero.
+    pub counts_connects: bool,
     /// Now.
     pub now: BootNanos,
 }
@@ -31,8 +33,8 @@ impl View<'_> {
             let owner = self.workloads.labels(key.workload);
             let labels = series.of(key, self.names);
             match key.direction {
-                Direction::Outbound => outbound(flow, owner, labels, builder),
-                Direction::Inbound => inbound(flow, owner, labels, builder),
+                Direction::Outbound => outbound(flow, self.counts_connects, owner, labels, builder),
+                Direction::Inbound => inbound(flow, self.counts_connects, owner, labels, builder),
             }
         }
     }
@@ -59,13 +61,21 @@ impl View<'_> {
     }
 }
 
-fn outbound(flow: &Flow, owner: &Arc<Labels>, labels: &mut FlowLabels, builder: &mut SnapshotBuilder) {
+fn outbound(
+    flow: &Flow,
+    counts_connects: bool,
+    owner: &Arc<Labels>,
+    labels: &mut FlowLabels,
+    builder: &mut SnapshotBuilder,
+) {
     if flow.established == 0 && flow.active == 0 && flow.traffic.is_none() {
         return;
     }
-    let seconds = flow.connect_ns as f64 / 1e9;
-    builder.number(&catalog::SUCCESSFUL_CONNECTS_TOTAL, owner, &labels.full, flow.established as f64);
-    builder.number(&catalog::CONNECTION_TIME_SECONDS_TOTAL, owner, &labels.full, seconds);
+    if counts_connects {
+        let seconds = flow.connect_ns as f64 / 1e9;
+        builder.number(&catalog::SUCCESSFUL_CONNECTS_TOTAL, owner, &labels.full, flow.established as f64);
+        builder.number(&catalog::CONNECTION_TIME_SECONDS_TOTAL, owner, &labels.full, seconds);
+    }
     builder.number(&catalog::ACTIVE_CONNECTIONS, owner, &labels.full, flow.active as f64);
     if let Some(times) = &flow.connect_times {
         builder.histogram(&catalog::CONNECT_DURATION_SECONDS, owner, &labels.full, times);
@@ -93,8 +103,16 @@ fn resets(
     }
 }
 
-fn inbound(flow: &Flow, owner: &Arc<Labels>, labels: &mut FlowLabels, builder: &mut SnapshotBuilder) {
-    builder.number(&catalog::INBOUND_CONNECTIONS_TOTAL, owner, &labels.full, flow.established as f64);
+fn inbound(
+    flow: &Flow,
+    counts_connects: bool,
+    owner: &Arc<Labels>,
+    labels: &mut FlowLabels,
+    builder: &mut SnapshotBuilder,
+) {
+    if counts_connects {
+        builder.number(&catalog::INBOUND_CONNECTIONS_TOTAL, owner, &labels.full, flow.established as f64);
+    }
     builder.number(&catalog::INBOUND_ACTIVE_CONNECTIONS, owner, &labels.full, flow.active as f64);
     resets(&catalog::INBOUND_RESETS_TOTAL, flow, owner, labels, builder);
     if let Some(Counters { sent, received, retransmits }) = flow.traffic {

@@ -117,8 +117,10 @@ fn service(agent: &Agent) -> Result<()> {
 /// # Errors
 /// When it cannot; PID 1 sees its early end.
 pub(super) fn child(role: &str) -> Result<()> {
-    if role == "portless" {
-        return super::endings::portless();
+    match role {
+        "portless" => return super::endings::portless(),
+        super::memory::ROLE => return super::memory::starve(),
+        _ => {}
     }
     let port = match role {
         "namespace" => {

@@ -15,7 +15,7 @@ use crate::support::docker;
 const CHUNK: f64 = 1_048_576.0;
 
 /// The name of the disk that a directory is on; `None` when it is on none.
-fn disk(directory: &Path) -> Option<String> {
+pub fn disk(directory: &Path) -> Option<String> {
     let device = fs::metadata(directory).expect("look at the directory").dev();
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let table = fs::read_to_string("/proc/diskstats").expect("read diskstats");
@@ -123,14 +123,20 @@ fn requests_of_disks_are_counted_as_the_kernel_does() {
         return skip::record("/var/tmp is not on a disk of its own number");
     };
     let agent = Sonde::agent().with("--probe", "block-latency=on").start();
-    let labels = [("device", device.as_str())];
+    assert_requests_are_counted(&agent, directory.path(), &device);
+}
+
+/// The histogram of a disk's writes counts what the kernel does.
+#[track_caller]
+pub fn assert_requests_are_counted(agent: &Sonde, directory: &Path, device: &str) {
+    let labels = [("device", device)];
     let counts = || {
         let metrics = agent.metrics().expect("scrape");
         let histogram = metrics.sum("node_resources_disk_write_latency_seconds_count", &labels);
         (histogram, metrics.sum("node_resources_disk_writes_total", &labels))
     };
     let before = counts();
-    let file = directory.path().join("direct");
+    let file = directory.join("direct");
     crate::support::traffic(&["direct", &file.display().to_string(), "16"]).status().expect("write");
     wait::until("the histogram to have what the kernel counts", || {
         let now = counts();

@@ -3,6 +3,7 @@
 mod support;
 
 mod block;
+mod choices;
 mod dns;
 mod endurance;
 mod failures;

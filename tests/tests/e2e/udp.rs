@@ -20,7 +20,7 @@ const MESSAGES: u32 = 23;
 const BYTES: u32 = 1_217;
 
 /// A command that makes datagrams in a service.
-fn udp(service: &ServiceCgroup, arguments: &[&str]) -> Command {
+pub fn udp(service: &ServiceCgroup, arguments: &[&str]) -> Command {
     let mut command = service.command(TRAFFIC);
     command.arg("udp").args(arguments);
     command
@@ -28,7 +28,7 @@ fn udp(service: &ServiceCgroup, arguments: &[&str]) -> Command {
 
 /// Starts a command that listens, and waits until it does; the second one is the address.
 #[track_caller]
-fn start(name: &str, command: Command, directory: &tempfile::TempDir) -> (Process, String) {
+pub fn start(name: &str, command: Command, directory: &tempfile::TempDir) -> (Process, String) {
     let process = Process::start_with_input(name, command, directory.path());
     let address = wait::until("the server to listen", || {
         let output = process.output();
@@ -40,7 +40,7 @@ fn start(name: &str, command: Command, directory: &tempfile::TempDir) -> (Proces
 
 /// Sent and received: bytes, then messages.
 #[track_caller]
-fn expect(agent: &Sonde, id: &str, sent: (u32, u32), received: (u32, u32)) {
+pub fn expect(agent: &Sonde, id: &str, sent: (u32, u32), received: (u32, u32)) {
     let owner = [("container_id", id)];
     agent.expect(&[
         ("container_net_udp_bytes_sent_total", &owner, f64::from(sent.0)),

@@ -15,7 +15,7 @@ super::catalog! {
         from "start times of the container's processes";
     OOM_KILLS_TOTAL: Counter "container_oom_kills_total" []
         "Processes killed for want of memory",
-        from "tp_btf/mark_victim since the start of the agent, else cgroup v1 memory.oom_control oom_kill, v2 memory.events oom_kill";
+        from "the larger one of tp_btf/mark_victim since the start of the agent and cgroup v1 memory.oom_control oom_kill, v2 memory.events oom_kill";
     RESOURCES_CPU_LIMIT_CORES: Gauge "container_resources_cpu_limit_cores" []
         "CPU limit; absent without a limit",
         from "cgroup v1 cpu.cfs_quota_us / cpu.cfs_period_us, v2 cpu.max";

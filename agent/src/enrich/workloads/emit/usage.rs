@@ -101,7 +101,9 @@ impl Workloads {
             series.count(&RESOURCES_TASKS, record.threads);
         }
         series.files(record.files);
-        series.count(&OOM_KILLS_TOTAL, measured.oom_kills.or(record.oom_kills.total()));
+        // Each misses some: events those before the agent's start, the file those of cgroups that are gone. `None` is
+        // below every number.
+        series.count(&OOM_KILLS_TOTAL, measured.oom_kills.max(record.oom_kills.total()));
         series.number(&RESOURCES_DISK_DELAY_SECONDS_TOTAL, measured.disk_delay_seconds);
         let counted = read.map(|read| read.disks).unwrap_or_default();
         self.collect_disks(builder, ix, sources, measured.disks.unwrap_or(&counted));
