@@ -45,8 +45,10 @@ fn of_current() -> Option<*mut Totals> {
     };
     UDP_BY_OWNER.get_ptr_mut(key).or_else(|| {
         let owner = Owner::current();
+        let totals = insert(&key, &owner)?;
+        // Only who has an entry: with the map full, every call of the others would put an event into the ring.
         announce(&key, &owner);
-        insert(&key, &owner)
+        Some(totals)
     })
 }
 

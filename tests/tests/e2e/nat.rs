@@ -110,6 +110,17 @@ fn existing_connections_lead_to_their_backends_too() {
     let mut commands = client.take_input();
     writeln!(commands, "send 4321").expect("command the client");
     agent.expect(&[("container_net_tcp_bytes_sent_total", &labels, 4321.0)]);
+    // The delay is that of the way to the backend.
+    let agent_knows = |ip: &str| {
+        let labels = [("container_id", "/host/traffic"), ("destination_ip", ip)];
+        let metrics = agent.metrics().map_err(|error| format!("{error:#}"))?;
+        Ok::<_, String>(metrics.sum("container_net_latency_seconds", &labels) > 0.0)
+    };
+    let ip = |address: &str| address.split_once(':').expect("an address has a port").0.to_owned();
+    wait::until("the delay of the way to the backend", || {
+        let (of_backend, of_service) = (agent_knows(&ip(&backend))?, agent_knows(&ip(&service))?);
+        wait::equal((of_backend, of_service), (true, false))
+    });
     // The server's end of them is told apart, though the tables know it too.
     let listener = [("container_id", "/host/traffic"), ("listen_addr", backend.as_str())];
     agent.expect(&[("container_net_tcp_inbound_active_connections", &listener, 3.0)]);
