@@ -51,7 +51,7 @@ impl Reader<'_> {
             }
             let label = PodLabel::new(&given.text);
             if let Some(same) = settings.labels.iter().find(|other| other.label == label.label) {
-                self.problem(&given, &format!("makes the same {} as {}", label.label, same.name));
+                self.problem(&given, format!("makes the same {} as {}", label.label, same.name));
             } else {
                 settings.labels.push(label);
             }
