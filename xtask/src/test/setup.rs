@@ -16,8 +16,6 @@ const PACKAGES: &[&str] = &[
     "podman",
     "runc",
     "curl",
-    "nginx",
-    "redis-server",
     "bpftool",
     "busybox-static",
     "dbus-daemon",
@@ -27,6 +25,8 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "iptables",
     "nftables",
+    "procps",
+    "python3",
     "strace",
 ];
 
