@@ -15,7 +15,7 @@ use sonde_tests::{require, wait};
 
 /// An agent that watches `host` and nothing else.
 #[track_caller]
-fn agent_of(host: &StandIn) -> Sonde {
+pub fn agent_of(host: &StandIn) -> Sonde {
     Sonde::agent()
         .with("--proc-root", host.proc_root())
         .with("--probe", "tcp=off")
@@ -26,7 +26,7 @@ fn agent_of(host: &StandIn) -> Sonde {
 
 /// A snapshot that begins after the call.
 #[track_caller]
-fn fresh(agent: &Sonde) -> Exposition {
+pub fn fresh(agent: &Sonde) -> Exposition {
     let uptime = fs::read_to_string("/proc/uptime").expect("read uptime");
     let after: f64 = uptime.split_whitespace().next().expect("a value").parse().expect("a number");
     wait::until("a snapshot from now on", || {
