@@ -2,7 +2,7 @@
 //! the results on the console.
 //!
 //! It finds itself as `/init`, the agent as `/usr/bin/sonde-agent`, and the modules to load, in their order, in
-//! `/etc/modules`. It says one line per result after `SONDE-VM: `: `PASS test`, `FAIL test reason`,
+//! `/etc/modules`. It says one line per result after `SONDE-VM: `: `BEGIN` first, `PASS test`, `FAIL test reason`,
 //! `SKIP test reason`, `VERDICT feature verdict`, `PROGRAM name instructions`, and `DONE` last.
 
 mod datagrams;
@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod memory;
 mod tests;
+mod translation;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,6 +47,7 @@ pub fn main(arguments: &[&str]) -> Result<()> {
         return if load::is_role(role) { load::child(role) } else { tests::child(role) };
     }
     anyhow::ensure!(std::process::id() == 1, "this is the first process of a test machine, not a command");
+    say("BEGIN");
     if let Err(error) = run() {
         say(&format!("FAIL setup {}", one_line(&format!("{error:#}"))));
     }
@@ -66,6 +68,7 @@ fn run() -> Result<()> {
         load::run_all(&agent);
         endings::run_all(&agent);
         memory::run_all(&agent);
+        translation::run_all(&agent);
         report_status();
         check("agent_stops_and_detaches", || agent.stop());
     }

@@ -74,6 +74,14 @@ impl Nat {
         nat
     }
 
+    /// Connections are tracked, as any rule that asks about them makes the kernel do; the chains alone do not.
+    #[must_use]
+    #[track_caller]
+    pub fn tracking(self) -> Self {
+        self.nft(&format!("add rule inet {} output ct state new accept", self.table));
+        self
+    }
+
     fn lead(self, chain: &str, from: &str, to: &str) -> Self {
         let (family, ip, port) = split(from);
         let rule = format!("{family} daddr {ip} tcp dport {port} dnat {family} to {to}");

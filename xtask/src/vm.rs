@@ -33,14 +33,24 @@ pub struct Arguments {
     #[arg(long = "kernel", value_name = "NAME")]
     kernels: Vec<String>,
     /// Write docs/kernels.md from this run
-    #[arg(long, conflicts_with_all = ["kernels", "init"])]
+    #[arg(long, conflicts_with_all = ["kernels", "init", "agent"])]
     bless: bool,
     /// Boot this program as PID 1 instead of vm-init
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    /// Put this agent into the guests instead of building the one that is shipped
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
     /// Seconds a guest may take; without it 240, several times what an interpreted kernel needs
     #[arg(long, value_name = "SECONDS")]
     deadline: Option<u64>,
+}
+
+impl Arguments {
+    /// Whether everything is asked for, and nothing of it replaced.
+    fn is_whole(&self) -> bool {
+        self.kernels.is_empty() && self.init.is_none() && self.agent.is_none()
+    }
 }
 
 /// Installs QEMU where it is missing.
@@ -83,7 +93,7 @@ pub fn run_matrix(arguments: &Arguments) -> Result<Results> {
             Err(error) => unbooted.absorb(Results::of_one(&name, Err(error))),
         }
     }
-    if arguments.kernels.is_empty() && arguments.init.is_none() && rustix::process::geteuid().is_root() {
+    if arguments.is_whole() && rustix::process::geteuid().is_root() {
         match native::run() {
             Ok(run) => runs.push(run),
             Err(error) => unbooted.absorb(Results::of_one("this machine's kernel", Err(error))),
@@ -99,12 +109,17 @@ pub fn run_matrix(arguments: &Arguments) -> Result<Results> {
 }
 
 fn programs(arguments: &Arguments) -> Result<initramfs::Programs> {
-    build::ensure()?;
-    let agent = paths::release_binary("sonde-agent")?;
+    let agent = match &arguments.agent {
+        Some(agent) => agent.clone(),
+        None => {
+            build::ensure()?;
+            paths::release_binary("sonde-agent")?
+        }
+    };
     if let Some(init) = &arguments.init {
         return Ok(initramfs::Programs { init: init.clone(), agent });
     }
-    // As the end-to-end tests have it already; only the agent must be the one that is shipped.
+    // As the end-to-end tests have it already; only the agent is the one that is shipped, unless another is given.
     progress::run(
         "build the guest's test program",
         build::cargo()?.args(["build", "--locked", "--package=sonde-tests", "--bin=vm-init"]),
@@ -126,7 +141,19 @@ fn boot(
     let log = paths::logs()?.join(format!("vm-{}.log", kernel.name));
     let started = Instant::now();
     eprintln!("… boot Linux {}", unpacked.release);
-    let outcome = qemu::boot(&unpacked.image(), &initrd, &log, limit)?;
+    let mut outcome = qemu::boot(&unpacked.image(), &initrd, &log, limit)?;
+    if outcome.died_at_boot() {
+        // Emulated timers are late on a loaded machine, which some kernels take for broken hardware. Nothing of ours had
+        // run; a second such end counts.
+        let first = log.with_extension("died.log");
+        fs::rename(&log, &first).context("keep the first boot's console")?;
+        let panic = outcome.panic.as_deref().unwrap_or_default();
+        eprintln!(
+            "  died before its first process ({panic}; console: {}); booting once more",
+            first.display()
+        );
+        outcome = qemu::boot(&unpacked.image(), &initrd, &log, limit)?;
+    }
     let mark = if outcome.is_success() { "✓" } else { "✗" };
     let time = progress::elapsed(started.elapsed());
     eprintln!(

@@ -178,7 +178,12 @@ impl Drop for Role {
 
 /// A server in this process, on a port of its own.
 pub(super) fn serve() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
+    serve_on("127.0.0.1")
+}
+
+/// A server in this process, on a port of its own of this address.
+pub(super) fn serve_on(ip: &str) -> Result<SocketAddr> {
+    let listener = TcpListener::bind((ip, 0)).with_context(|| format!("listen on {ip}"))?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {

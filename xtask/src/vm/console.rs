@@ -3,6 +3,7 @@
 //! PID 1 of the guest prints, each on a line of its own after `SONDE-VM: `:
 //!
 //! ```text
+//! BEGIN                            printed first; without it the guest died before its first process ran
 //! PASS <test>                      SKIP <test> <reason>
 //! FAIL <test> <reason>             PROGRAM <name> <verified instructions, or - where the kernel has none>
 //! VERDICT <feature> <verdict and reason>
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub programs: Vec<(String, Option<u64>)>,
     /// Features and their verdicts.
     pub verdicts: Vec<(String, String)>,
+    /// Whether the guest's first process said anything.
+    pub begun: bool,
     /// Whether the guest came to its end.
     pub done: bool,
     /// The kernel's own last words.
@@ -38,17 +41,24 @@ impl Outcome {
         self.done && self.failed.is_empty() && self.panic.is_none() && !self.passed.is_empty()
     }
 
+    /// Whether the kernel panicked before anything of ours ran in it.
+    pub fn died_at_boot(&self) -> bool {
+        self.panic.is_some() && !self.begun
+    }
+
     /// Takes the next line of the console.
     pub fn handle_line(&mut self, line: &str) {
         if let Some(at) = line.find("Kernel panic") {
             self.panic.get_or_insert(line[at..].trim().to_owned());
         }
         let Some(at) = line.find(MARK) else { return };
+        self.begun = true;
         let said = line[at + MARK.len()..].trim();
         let (kind, rest) = said.split_once(' ').unwrap_or((said, ""));
         let (name, text) = rest.trim().split_once(' ').unwrap_or((rest.trim(), ""));
         let pair = || (name.to_owned(), text.trim().to_owned());
         match kind {
+            "BEGIN" => {}
             "PASS" => self.passed.push(name.to_owned()),
             "FAIL" => self.failed.push(pair()),
             "SKIP" => self.skipped.push(pair()),
@@ -98,5 +108,14 @@ mod tests {
         let died = outcome(&["SONDE-VM: PASS a", "[ 2.0] Kernel panic - not syncing: x", "SONDE-VM: DONE"]);
         assert_eq!(died.panic.as_deref(), Some("Kernel panic - not syncing: x"));
         assert!(!died.is_success());
+        assert!(!died.died_at_boot(), "something of ours ran");
+    }
+
+    #[test]
+    fn a_guest_died_at_boot_when_it_panicked_before_its_first_process() {
+        let panic = "[ 0.1] Kernel panic - not syncing: IO-APIC + timer doesn't work!";
+        assert!(outcome(&["Linux version 6.12", panic]).died_at_boot());
+        assert!(!outcome(&["SONDE-VM: BEGIN", panic]).died_at_boot());
+        assert!(!outcome(&["Linux version 6.12"]).died_at_boot(), "silence is no panic");
     }
 }

@@ -1,7 +1,7 @@
-//! The guest's root file system: busybox, the agent, the test program as PID 1, the modules.
+//! The guest's root file system: busybox, the agent, the test program as PID 1, tools, the modules.
 //!
-//! What the test program finds: `/init` (itself), `/bin/busybox`, `/usr/bin/sonde-agent`, and
-//! `/etc/modules`, the absolute paths of modules in the order they are to be loaded.
+//! What the test program finds: `/init` (itself), `/bin/busybox`, `/usr/bin/sonde-agent`, `nft` and
+//! `ipvsadm` in `/usr/bin`, and `/etc/modules`, the absolute paths of modules in the order they are to be loaded.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,6 +15,9 @@ use super::debian::Unpacked;
 use crate::{progress, shared_libs};
 
 const BUSYBOX: &str = "/bin/busybox";
+/// Tools that the test program calls, and their packages. Each moves to `/usr/bin`: PID 1 has no `PATH`, and without one
+/// nothing is looked for in `/usr/sbin`.
+const TOOLS: &[(&str, &str)] = &[("/usr/sbin/nft", "nftables"), ("/usr/sbin/ipvsadm", "ipvsadm")];
 const DIRECTORIES: &[&str] = &["dev", "proc", "run", "sys", "tmp", "var"];
 
 /// What the guest runs.
@@ -36,7 +39,11 @@ pub fn build(programs: &Programs, kernel: &Unpacked, wanted: &[String]) -> Resul
     tree.copy("bin/busybox", Path::new(BUSYBOX))?;
     tree.archive.symlink("bin/sh", "busybox");
     tree.copy("usr/bin/sonde-agent", &programs.agent)?;
-    for binary in [&programs.init, &programs.agent] {
+    for (tool, _) in TOOLS {
+        tree.copy(&tool.replace("/usr/sbin", "usr/bin"), Path::new(tool))?;
+    }
+    let tools = TOOLS.iter().map(|(tool, _)| Path::new(tool));
+    for binary in [programs.init.as_path(), &programs.agent].into_iter().chain(tools) {
         for library in shared_libs::of(binary)? {
             tree.copy(&library.to_string_lossy()[1..], &library)?;
         }
@@ -119,7 +126,8 @@ impl Tree {
 
 /// Installs what [`build`] reads from the machine.
 pub fn ensure_packages() -> Result<()> {
-    crate::packages::ensure(&["busybox-static"])?;
+    let tools = TOOLS.iter().map(|(_, package)| *package);
+    crate::packages::ensure(&tools.chain(["busybox-static"]).collect::<Vec<_>>())?;
     progress::output(Command::new(BUSYBOX).arg("true")).map(drop)
 }
 
