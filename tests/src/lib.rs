@@ -11,6 +11,7 @@
 //! | [`stand_in`] | a machine of the test's own, as the agent sees it |
 //! | [`docker`], [`containerd`], [`cri`], [`podman`] | containers of every runtime, of an image made by [`oci`] |
 //! | [`netns`], [`cgroup`] | network namespaces, services |
+//! | [`cgroup_files`] | what the kernel says of a process' groups |
 //! | [`tsdb`], [`promql`] | Prometheus and VictoriaMetrics, and questions to them |
 //! | [`http`], [`remote_write`], [`exposition`] | the wire, written here again so that the product is not its own judge |
 //! | [`traffic`] | connections and bytes in exact numbers, in a process of their own |
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cgroup;
+pub mod cgroup_files;
 pub mod containerd;
 pub mod cri;
 pub mod datagrams;

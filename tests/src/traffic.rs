@@ -36,9 +36,13 @@ ignore ADDRESS N      listen with a queue of N and never accept
 half-reset ADDRESS N  make N connections that are reset in the middle of the handshake
 wait                  do nothing, never end
 burn MILLISECONDS     use that much CPU time
+work USER SYSTEM      use that many milliseconds of CPU time in user mode and in the kernel; says how many ticks
 contend N MILLISECONDS  burn in N processes on one CPU; says how long they waited for it
 direct FILE N         write and read back N MiB past the page cache
 synced FILE N         write N MiB and see them to the disk
+keep FILE N           write N MiB into the page cache
+evict FILE            see a file to the disk and drop it from the page cache
+faults                print how many page faults of this program had to wait for a disk
 allocate BYTES        use that much memory, never end
 open FILES SOCKETS    open that many of each beside the standard streams, never end
 threads N             have N threads, never end
@@ -71,6 +75,10 @@ pub fn run(arguments: &[&str]) -> Result<()> {
         ["contend", count, millis] => load::contend(parse(count)?, Duration::from_millis(parse(millis)?)),
         ["direct", path, chunks] => load::direct(Path::new(path), parse(chunks)?),
         ["synced", path, chunks] => load::synced(Path::new(path), parse(chunks)?),
+        ["work", user, system] => usage::work(parse(user)?, parse(system)?),
+        ["keep", path, chunks] => usage::keep_in_cache(path, parse(chunks)?),
+        ["evict", path] => usage::evict(path),
+        ["faults"] => usage::show_major_faults(),
         ["allocate", bytes] => allocate(parse(bytes)?),
         ["open", files, sockets] => usage::hold_open(parse(files)?, parse(sockets)?),
         ["threads", count] => usage::have_threads(parse(count)?),

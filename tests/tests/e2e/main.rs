@@ -16,6 +16,7 @@ mod listeners;
 mod names;
 mod nat;
 mod node;
+mod own_files;
 mod processes;
 mod protocols;
 mod queue;
