@@ -7,6 +7,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`made_up`] | a machine of files only, with what this one lacks |
 //! | [`product`] | the product's two binaries |
 //! | [`stand_in`] | a machine of the test's own, as the agent sees it |
 //! | [`docker`], [`containerd`], [`cri`], [`podman`] | containers of every runtime, of an image made by [`oci`] |
@@ -31,6 +32,7 @@ pub mod docker;
 pub mod exposition;
 pub mod guest;
 pub mod http;
+pub mod made_up;
 pub mod nat;
 pub mod netns;
 pub mod oci;

@@ -8,6 +8,7 @@ mod dns;
 mod endurance;
 mod failures;
 mod gpu;
+mod groups;
 mod harness;
 mod image;
 mod inbound;
