@@ -8,6 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`made_up`] | a machine of files only, with what this one lacks |
+//! | [`http_server`] | stand-ins that speak HTTP |
 //! | [`product`] | the product's two binaries |
 //! | [`stand_in`] | a machine of the test's own, as the agent sees it |
 //! | [`docker`], [`containerd`], [`cri`], [`podman`] | containers of every runtime, of an image made by [`oci`] |
@@ -32,6 +33,7 @@ pub mod docker;
 pub mod exposition;
 pub mod guest;
 pub mod http;
+pub mod http_server;
 pub mod made_up;
 pub mod nat;
 pub mod netns;

@@ -60,7 +60,8 @@ impl Sonde {
     /// Adds a flag with its value; a flag that takes one value replaces its earlier one.
     #[must_use]
     pub fn with(mut self, flag: &str, value: impl Into<OsString>) -> Self {
-        let repeatable = ["--remote-write", "--probe", "--runtime-socket", "--network"].contains(&flag);
+        let repeatable = ["--remote-write", "--probe", "--runtime-socket", "--network", "--kubernetes-label"]
+            .contains(&flag);
         if let Some(at) = self.arguments.iter().position(|known| known == flag).filter(|_| !repeatable) {
             self.arguments[at + 1] = value.into();
         } else {

@@ -18,6 +18,7 @@ mod names;
 mod nat;
 mod node;
 mod own_files;
+mod pods;
 mod processes;
 mod protocols;
 mod queue;

@@ -11,7 +11,7 @@ use sonde_tests::product::{Expected, Sonde};
 use sonde_tests::skip::Need;
 use sonde_tests::stand_in::StandIn;
 use sonde_tests::tsdb::{Kind, Tsdb};
-use sonde_tests::{require, wait};
+use sonde_tests::{http_server, require, wait};
 
 /// An agent that watches `host` and nothing else.
 #[track_caller]
@@ -356,29 +356,6 @@ fn firmware(directory: &std::path::Path, strings: &[(&str, &str)]) -> std::path:
     sys
 }
 
-/// A metadata service on loopback that answers each request with what `answer` says of its first line.
-fn metadata_service(answer: impl Fn(&str) -> Option<&'static str> + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let mut request = [0; 4096];
-            let length = stream.read(&mut request).unwrap_or_default();
-            let request = String::from_utf8_lossy(&request[..length]).into_owned();
-            let (status, body) = match answer(request.lines().next().unwrap_or_default()) {
-                Some(body) => (200, body),
-                None => (404, ""),
-            };
-            let head =
-                format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            // The agent may have gone.
-            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
-        }
-    });
-    address
-}
-
 fn hetzner(request: &str) -> Option<&'static str> {
     Some(match request.strip_prefix("GET /hetzner/v1/metadata/")?.strip_suffix(" HTTP/1.1")? {
         "instance-id" => "4711",
@@ -392,7 +369,10 @@ fn hetzner(request: &str) -> Option<&'static str> {
 #[test]
 fn the_cloud_labels_the_node_and_its_containers() {
     require!(Need::Root, Need::Tool("prometheus"));
-    let service = metadata_service(hetzner);
+    let service = http_server::serve(|head| {
+        let answer = hetzner(head.lines().next().unwrap_or_default());
+        answer.map(str::to_owned).ok_or(404)
+    });
     let prometheus = Tsdb::start(Kind::Prometheus);
     let directory = tempfile::tempdir().expect("create a directory");
     let agent = Sonde::agent()
