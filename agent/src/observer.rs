@@ -12,6 +12,7 @@ mod measured;
 mod names;
 mod namespaces;
 mod optional;
+mod overflows;
 mod processes;
 mod series;
 mod suspects;

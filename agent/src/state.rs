@@ -10,6 +10,7 @@ mod limits;
 mod listeners;
 mod measurements;
 mod names;
+mod overflows;
 mod round_trips;
 pub mod table;
 mod totals;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     clock, datagrams, latency::LatencyLabels, listening::Listening, measured, names, namespaces::Namespaces,
-    optional::Optional, processes, series::SeriesLabels, suspects::Suspects, traffic,
+    optional::Optional, overflows, processes, series::SeriesLabels, suspects::Suspects, traffic,
 };
 use crate::edges::EdgeStats;
 use crate::enrich::runtimes::Inspector;
@@ -271,7 +271,7 @@ impl Core {
     fn pass_sockets(&mut self) {
         let begin = clock::boot();
         let Self { parts, telemetry, .. } = self;
-        let Parts { kernel, connections, names: known, workloads, translator, totals, .. } = parts;
+        let Parts { kernel, connections, names: known, workloads, translator, totals, proc_root, .. } = parts;
         if !kernel.has(FeatureId::TcpSockets) {
             return;
         }
@@ -290,6 +290,7 @@ impl Core {
         let process = |socket: &TcpSocket| workloads.process_of(socket.origin.as_ref()?);
         translator.translate(connections.newly_found(), process, begin);
         connections.finish_pass(begin, &mut totals.tcp(begin));
+        overflows::read(connections, proc_root, begin);
         if !kernel.has(FeatureId::TcpLifecycle) {
             for sock in connections.close_unseen(begin) {
                 kernel.forget_socket(sock);

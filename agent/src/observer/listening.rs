@@ -74,7 +74,10 @@ impl Listening {
             }
             let owner = view.workloads.labels(key.workload);
             let own = Labels::new([("listen_addr", series::text(key.address))]);
-            builder.number(&catalog::LISTEN_DROPS_TOTAL, owner, &own, drops.0 as f64);
+            builder.number(&catalog::LISTEN_DROPS_TOTAL, owner, &own, drops.all as f64);
+            if let Some(overflows) = drops.overflows {
+                builder.number(&catalog::LISTEN_OVERFLOWS_TOTAL, owner, &own, overflows as f64);
+            }
             if let Some((length, max)) = queues.get(key) {
                 builder.number(&catalog::LISTEN_BACKLOG, owner, &own, *length as f64);
                 builder.number(&catalog::LISTEN_BACKLOG_MAX, owner, &own, *max as f64);

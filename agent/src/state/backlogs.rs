@@ -34,10 +34,18 @@ pub type Backlogs = Table<BacklogKey, Drops>;
 
 /// Drops of one address: of all its sockets, which are more than one with `SO_REUSEPORT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drops(pub u64);
+pub struct Drops {
+    /// For any reason.
+    pub all: u64,
+    /// Because the queue was full, where that is known.
+    pub overflows: Option<u64>,
+}
 
 impl Row for Drops {
     fn merge(&mut self, other: &Self) {
-        self.0 += other.0;
+        self.all += other.all;
+        if let Some(more) = other.overflows {
+            *self.overflows.get_or_insert(0) += more;
+        }
     }
 }

@@ -8,17 +8,19 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use self::entry::{Connection, Start, direction};
-use super::backlogs::{BacklogKey, Backlogs};
+use super::backlogs::Backlogs;
 use super::failures::{FailureKey, Failures};
 use super::flows::{Direction, FlowKey, Flows, Peer};
 use super::limits::{Limits, Stats};
-use super::listeners::{Listener, Listeners};
+use super::listeners::Listeners;
+use super::overflows::Overflows;
 use super::round_trips::RoundTrips;
 use super::table::shrink;
 use super::totals::Totals;
 use crate::model::{BootNanos, Counters, NetnsId, Role, SocketId, SocketKind, TcpSocket, WorkloadIx};
 
 mod entry;
+mod queues;
 
 /// All open connections, listeners and flows.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct Connections {
     flows: Flows,
     failures: Failures,
     backlogs: Backlogs,
+    overflows: Overflows,
     /// Found open in this pass, direction not yet known: the listeners of the pass must be complete first.
     undirected: Vec<(TcpSocket, Option<WorkloadIx>)>,
     round_trips: RoundTrips,
@@ -46,6 +49,7 @@ impl Connections {
             flows: Flows::new(limits.flows),
             failures: Failures::new(limits.flows),
             backlogs: Backlogs::new(limits.flows),
+            overflows: Overflows::default(),
             undirected: Vec::new(),
             round_trips: RoundTrips::new(limits.flows),
             has_passed: false,
@@ -149,6 +153,7 @@ impl Connections {
             + self.flows.capacity()
             + self.failures.capacity()
             + self.backlogs.capacity()
+            + self.overflows.capacity()
             + self.listeners.capacity()
             + self.round_trips.capacity()
     }
@@ -157,7 +162,8 @@ impl Connections {
     pub fn merge_workload(&mut self, from: WorkloadIx, into: WorkloadIx) {
         let moved = self.flows.merge_workload(from, into);
         self.failures.merge_workload(from, into);
-        self.backlogs.merge_workload(from, into);
+        let queues = self.backlogs.merge_workload(from, into);
+        self.overflows.rename(&queues);
         self.listeners.merge_workload(from, into);
         for key in self.open.values_mut().filter_map(|connection| connection.flow.as_mut()) {
             if let Some(new) = moved.get(key) {
@@ -180,6 +186,7 @@ impl Connections {
         self.flows.drop_workloads(&retired);
         self.failures.drop_workloads(&retired);
         self.backlogs.drop_workloads(&retired);
+        self.overflows.forget(&retired);
         self.listeners.disown(&retired);
         // A socket that outlived its processes must not make rows of a workload that is gone, which nobody would
         // forget any more: its number is never used again.
@@ -203,45 +210,6 @@ impl Connections {
         }
         let known: HashSet<u64> = self.open.keys().map(|id| id.sock).collect();
         tracked.into_iter().filter(|sock| !known.contains(sock)).collect()
-    }
-
-    fn listening(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
-        let known = self.listeners.get(socket.id.sock);
-        // A socket that was there before it was first seen begins at a baseline.
-        let drops = socket.backlog.filter(|_| socket.kind == SocketKind::Listening);
-        let counted_drops = known.map_or(drops.map_or(0, |now| now.drops), |known| known.counted_drops);
-        if known.is_none() && self.listeners.len() >= self.limits.listeners {
-            self.stats.listeners_refused += u64::from(socket.kind == SocketKind::Listen);
-            return;
-        }
-        let listener = Listener {
-            workload: owner,
-            pid: socket.origin.as_ref().map(|origin| origin.pid),
-            netns: socket.netns,
-            address: socket.local,
-            backlog: socket.backlog,
-            counted_drops,
-            seen: socket.at,
-        };
-        self.listeners.insert(socket.id.sock, listener);
-        self.count_drops(socket);
-    }
-
-    fn unlisten(&mut self, socket: &TcpSocket) {
-        self.count_drops(socket);
-        self.listeners.remove(socket.id.sock);
-    }
-
-    /// Adds what a listener dropped since the last time.
-    fn count_drops(&mut self, socket: &TcpSocket) {
-        let Some(listener) = self.listeners.get_mut(socket.id.sock) else { return };
-        let (Some(now), Some(workload)) = (socket.backlog, listener.workload) else { return };
-        let new = now.drops.wrapping_sub(listener.counted_drops);
-        // The kernel's counter wraps, but does not go back: then the address belongs to a newer socket.
-        let new = if new > i32::MAX as u32 { now.drops } else { new };
-        listener.counted_drops = now.drops;
-        let key = self.backlogs.admit(BacklogKey { workload, address: Some(listener.address) });
-        self.backlogs.at(key, socket.at).0 += u64::from(new);
     }
 
     fn started(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {

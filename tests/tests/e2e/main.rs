@@ -17,6 +17,7 @@ mod listeners;
 mod names;
 mod nat;
 mod node;
+mod overflows;
 mod own_files;
 mod pods;
 mod processes;

@@ -53,8 +53,11 @@ super::catalog! {
         "Connections that may wait to be accepted",
         from "iter/task_file, sock.sk_max_ack_backlog and the one more that the kernel lets in";
     LISTEN_DROPS_TOTAL: Counter "container_net_tcp_listen_drops_total" ["listen_addr"]
-        "Connections and attempts that a listening socket dropped, mostly because its queue was full; a client that tries again is dropped again",
+        "Connections and attempts that a listening socket dropped, mostly because its queue was full; a client that tries again is dropped again, and the last segment of a handshake counts twice, as the kernel has it",
         from "iter/task_file, tp_btf/inet_sock_set_state, sock.sk_drops";
+    LISTEN_OVERFLOWS_TOTAL: Counter "container_net_tcp_listen_overflows_total" ["listen_addr"]
+        "Of the drops of a listening socket, those for which its accept queue was full: SYNs, and handshakes that were complete; a client that tries again overflows it again. Where several sockets of one network namespace dropped between two snapshots, and not all for want of room, each has its part in proportion to its drops",
+        from "/proc/<pid>/net/netstat ListenOverflows of the socket's network namespace, given to the sockets that sock.sk_drops grew of";
     INBOUND_CONNECTIONS_TOTAL: Counter "container_net_tcp_inbound_connections_total" ["listen_addr"]
         "TCP connections that the container's listeners took",
         from "tp_btf/inet_sock_set_state, SYN_RECV to ESTABLISHED";

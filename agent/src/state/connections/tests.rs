@@ -1,14 +1,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Backlog, End, Failure, HostPid, Origin, RoundTrip};
+use crate::model::{End, Failure, HostPid, Origin, RoundTrip};
 use crate::state::Caps;
 use std::net::IpAddr;
 
-const CLIENT: WorkloadIx = WorkloadIx(1);
-const SERVER: WorkloadIx = WorkloadIx(2);
+pub(super) const CLIENT: WorkloadIx = WorkloadIx(1);
+pub(super) const SERVER: WorkloadIx = WorkloadIx(2);
 
-fn tables() -> Connections {
+pub(super) fn tables() -> Connections {
     Connections::new(Limits {
         connections: 1000,
         flows: Caps { workload: 100, node: 1000 },
@@ -44,7 +44,7 @@ pub(super) fn with(counted: (u64, u64), socket: TcpSocket) -> TcpSocket {
     TcpSocket { counters: Some(Counters { sent: counted.0, received: counted.1, retransmits: 0 }), ..socket }
 }
 
-fn listener(sock: u64, address: &str, at: u64) -> TcpSocket {
+pub(super) fn listener(sock: u64, address: &str, at: u64) -> TcpSocket {
     let origin = Origin {
         pid: HostPid(7),
         v2: crate::model::CgroupId(0),
@@ -368,43 +368,6 @@ fn an_end_by_reset_is_counted_by_side() {
     }
     let (_, flow) = tables.flows().iter().next().unwrap();
     assert_eq!((flow.established, flow.resets_received, flow.resets_sent), (4, 1, 2));
-}
-
-#[test]
-fn drops_of_a_listener_count_from_its_start_or_from_the_agents() {
-    let mut tables = tables();
-    let queue = |drops| Some(Backlog { length: 3, max: 5, drops });
-    let row = |sock, drops, at| TcpSocket { backlog: queue(drops), ..listener(sock, "0.0.0.0:80", at) };
-    let as_kind = |kind, socket: TcpSocket| TcpSocket { kind, ..socket };
-    // Older than the agent: a baseline.
-    tables.handle(row(1, 100, 1), Some(SERVER), &mut ());
-    tables.handle(row(1, 107, 2), Some(SERVER), &mut ());
-    // A second socket of the same address, seen from its start; its owner is known late.
-    tables.handle(as_kind(SocketKind::Listen, row(2, 0, 3)), None, &mut ());
-    tables.handle(row(2, 10, 4), None, &mut ());
-    tables.handle(row(2, 11, 5), Some(SERVER), &mut ());
-    tables.handle(as_kind(SocketKind::Unlisten, row(2, 13, 6)), None, &mut ());
-    // The kernel's number wraps around.
-    tables.handle(row(3, u32::MAX, 7), Some(SERVER), &mut ());
-    tables.handle(row(3, 1, 8), Some(SERVER), &mut ());
-    let drops: Vec<_> = tables.backlogs().iter().map(|(key, drops)| (key.address, drops.0)).collect();
-    assert_eq!(drops, [(Some("0.0.0.0:80".parse().unwrap()), 7 + 13 + 2)]);
-    assert_eq!(tables.listeners().get(1).unwrap().backlog, queue(107));
-}
-
-#[test]
-fn a_listener_at_the_address_of_one_whose_end_is_still_to_come_begins_anew() {
-    let mut tables = tables();
-    let row = |drops, at| TcpSocket {
-        backlog: Some(Backlog { length: 0, max: 5, drops }),
-        ..listener(1, "0.0.0.0:80", at)
-    };
-    tables.handle(TcpSocket { kind: SocketKind::Listen, ..row(0, 1) }, Some(SERVER), &mut ());
-    for (drops, at) in [(7, 2), (0, 3), (2, 4)] {
-        tables.handle(row(drops, at), Some(SERVER), &mut ());
-    }
-    let drops: Vec<_> = tables.backlogs().iter().map(|(_, drops)| drops.0).collect();
-    assert_eq!(drops, [9]);
 }
 
 #[test]
