@@ -19,7 +19,7 @@ use daemon::Daemon;
 
 /// Where dockerd listens by default.
 pub const SOCKET: &str = "/run/docker.sock";
-const LOCK: &str = "/run/lock/sonde-tests.lock";
+const LOCK: &str = "/run/sonde-tests.lock";
 const NETWORK: &str = "sonde-tests";
 
 /// Everyone who needs a dockerd holds it shared, who needs its absence holds it alone.
