@@ -107,6 +107,8 @@ impl Core {
             parts,
         };
         core.learn_host_addresses();
+        // Who listens comes first: what was accepted since the programs were attached belongs to a listener.
+        core.pass_sockets();
         core.observe();
         core.publish();
         core

@@ -140,6 +140,30 @@ fn connections_from_before_the_agent_are_a_baseline() {
 }
 
 #[test]
+fn connections_made_while_the_agent_starts_have_their_owners() {
+    require!(Need::Root);
+    let directory = tempfile::tempdir().expect("create a directory");
+    let address = free_address().to_string();
+    let _server = serve(traffic(&[]), &address, directory.path());
+    let client = Process::start("client", traffic(&["connect", &address, "1000000"]), directory.path());
+    let agent = Sonde::agent().start();
+    drop(client);
+    let outbound = [("container_id", "/host/traffic"), ("destination", address.as_str())];
+    let inbound = [("container_id", "/host/traffic"), ("listen_addr", address.as_str())];
+    agent.expect(&[
+        ("container_net_tcp_active_connections", &outbound, 0.0),
+        ("container_net_tcp_inbound_active_connections", &inbound, 0.0),
+    ]);
+    let metrics = agent.metrics().expect("scrape");
+    let connected = metrics.sum("container_net_tcp_successful_connects_total", &outbound);
+    let accepted = metrics.sum("container_net_tcp_inbound_connections_total", &inbound);
+    assert!(connected > 0.0, "the client was seen");
+    // The programs may have been attached between the two ends of one, and the client was killed within another.
+    assert!((connected - accepted).abs() <= 2.0, "{connected} connected, {accepted} accepted");
+    assert_eq!(metrics.sum("sonde_agent_connections_unowned_total", &[]), 0.0, "each has an owner");
+}
+
+#[test]
 fn another_network_namespace_is_seen_with_its_owner() {
     require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"));
     let directory = tempfile::tempdir().expect("create a directory");
