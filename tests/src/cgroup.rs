@@ -150,6 +150,21 @@ impl PathCgroup {
         (!directories.is_empty()).then_some(Self { directories })
     }
 
+    /// Writes a file of the group in every hierarchy that has it there; says whether any does.
+    #[track_caller]
+    pub fn set(&self, file: &str, value: &str) -> bool {
+        let files: Vec<_> = self
+            .directories
+            .iter()
+            .map(|directory| directory.join(file))
+            .filter(|file| file.exists())
+            .collect();
+        for file in &files {
+            fs::write(file, value).unwrap_or_else(|error| panic!("write {}: {error}", file.display()));
+        }
+        !files.is_empty()
+    }
+
     /// A command that runs `program` in the group; it becomes the program under the same process id.
     pub fn command(&self, program: &str) -> Command {
         let moves = self

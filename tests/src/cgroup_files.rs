@@ -12,10 +12,11 @@ const NO_LIMIT: f64 = (1_u64 << 62) as f64;
 /// Series of a container without its `container_id`: the name, labels as in PromQL, and the value.
 pub type Rows = BTreeMap<String, f64>;
 
-/// The directories of the groups of one process.
+/// The directories of the groups of one process, or of one path.
 #[derive(Debug)]
 pub struct GroupFiles {
-    v1: BTreeMap<String, PathBuf>,
+    /// By controller that is in a v1 hierarchy; none where that has no group of this path.
+    v1: BTreeMap<String, Option<PathBuf>>,
     unified: Option<PathBuf>,
 }
 
@@ -23,26 +24,41 @@ impl GroupFiles {
     /// Those of a process that is running.
     #[track_caller]
     pub fn of(pid: &str) -> Self {
-        let root = Path::new("/sys/fs/cgroup");
-        let unified_mount = [root.to_owned(), root.join("unified")]
-            .into_iter()
-            .find(|it| it.join("cgroup.controllers").exists());
-        let (mut v1, mut unified) = (BTreeMap::new(), None);
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("read the groups of a process");
-        for line in groups.lines() {
-            let mut parts = line.splitn(3, ':').skip(1);
-            let (controllers, path) = (parts.next().expect("controllers"), parts.next().expect("a path"));
-            let path = path.trim_start_matches('/');
-            if controllers.is_empty() {
-                unified = unified_mount.as_ref().map(|mount| mount.join(path));
-            }
-            for controller in controllers.split(',').filter(|name| !name.is_empty()) {
+        Self::in_paths(|controllers| {
+            let line = groups
+                .lines()
+                .find_map(|line| line.split_once(':')?.1.strip_prefix(&format!("{controllers}:")));
+            line.map(str::to_owned)
+        })
+    }
+
+    /// Those of a path, in every hierarchy that has it.
+    pub fn at(path: &str) -> Self {
+        Self::in_paths(|_| Some(path.to_owned()))
+    }
+
+    /// `path` tells the path in a hierarchy, by its controllers as `/proc/<pid>/cgroup` writes them.
+    fn in_paths(path: impl Fn(&str) -> Option<String>) -> Self {
+        let root = Path::new("/sys/fs/cgroup");
+        let below = |mount: PathBuf, controllers: &str| {
+            let path = path(controllers)?;
+            Some(mount.join(path.trim_start_matches('/'))).filter(|group| group.is_dir())
+        };
+        let mut v1 = BTreeMap::new();
+        let own = fs::read_to_string("/proc/self/cgroup").expect("read the own groups");
+        for line in own.lines() {
+            let controllers = line.split(':').nth(1).expect("controllers");
+            for controller in controllers.split(',') {
                 let mounts = [root.join(controller), root.join(controllers)];
-                let mount = mounts.into_iter().find(|mount| mount.is_dir());
-                v1.extend(mount.map(|mount| (controller.to_owned(), mount.join(path))));
+                if let Some(mount) = mounts.into_iter().find(|mount| mount.join("tasks").exists()) {
+                    v1.insert(controller.to_owned(), below(mount, controllers));
+                }
             }
         }
-        Self { v1, unified }
+        let mounts = [root.to_owned(), root.join("unified")];
+        let unified = mounts.into_iter().find(|mount| mount.join("cgroup.controllers").exists());
+        Self { v1, unified: unified.and_then(|mount| below(mount, "")) }
     }
 
     /// Its directory on the unified hierarchy.
@@ -60,18 +76,20 @@ impl GroupFiles {
         rows
     }
 
-    fn directory(&self, controller: &str) -> Directory {
-        match (self.v1.get(controller), &self.unified) {
-            (Some(v1), _) => Directory::V1(v1.clone()),
-            (None, Some(unified)) => Directory::V2(unified.clone()),
-            (None, None) => panic!("no hierarchy has the controller {controller}"),
+    /// Where a controller has its files; nowhere if its hierarchy has no group of this path.
+    fn directory(&self, controller: &str) -> Option<Directory> {
+        match self.v1.get(controller) {
+            Some(v1) => v1.clone().map(Directory::V1),
+            None => self.unified.clone().map(Directory::V2),
         }
     }
 
     fn cpu(&self, rows: &mut Rows) {
         let ticks = rustix::param::clock_ticks_per_second() as f64;
-        match self.directory("cpuacct") {
-            Directory::V1(at) => {
+        // The unified hierarchy counts time of every group, with the controller or without.
+        match self.directory("cpuacct").or_else(|| self.unified.clone().map(Directory::V2)) {
+            None => {}
+            Some(Directory::V1(at)) => {
                 add(rows, "cpu_usage_seconds_total", number(&at, "cpuacct.usage").map(|nanos| nanos / 1e9));
                 add(rows, "cpu_user_seconds_total", key(&at, "cpuacct.stat", "user").map(|it| it / ticks));
                 add(
@@ -80,7 +98,7 @@ impl GroupFiles {
                     key(&at, "cpuacct.stat", "system").map(|it| it / ticks),
                 );
             }
-            Directory::V2(at) => {
+            Some(Directory::V2(at)) => {
                 for mode in ["usage", "user", "system"] {
                     let micros = key(&at, "cpu.stat", &format!("{mode}_usec"));
                     add(rows, &format!("cpu_{mode}_seconds_total"), micros.map(|micros| micros / 1e6));
@@ -88,8 +106,9 @@ impl GroupFiles {
             }
         }
         let (at, throttled, unit) = match self.directory("cpu") {
-            Directory::V1(at) => (at, "throttled_time", 1e9),
-            Directory::V2(at) => (at, "throttled_usec", 1e6),
+            None => return,
+            Some(Directory::V1(at)) => (at, "throttled_time", 1e9),
+            Some(Directory::V2(at)) => (at, "throttled_usec", 1e6),
         };
         add(rows, "cpu_periods_total", key(&at, "cpu.stat", "nr_periods"));
         add(rows, "cpu_throttled_periods_total", key(&at, "cpu.stat", "nr_throttled"));
@@ -105,8 +124,9 @@ impl GroupFiles {
 
     fn memory(&self, rows: &mut Rows) {
         let (at, is_v1) = match self.directory("memory") {
-            Directory::V1(at) => (at, true),
-            Directory::V2(at) => (at, false),
+            None => return,
+            Some(Directory::V1(at)) => (at, true),
+            Some(Directory::V2(at)) => (at, false),
         };
         let name = |v1: &'static str, v2: &'static str| if is_v1 { v1 } else { v2 };
         let stat = |v1, v2| key(&at, "memory.stat", name(v1, v2));
@@ -145,7 +165,7 @@ impl GroupFiles {
     }
 
     fn pids(&self, rows: &mut Rows) {
-        let (Directory::V1(at) | Directory::V2(at)) = self.directory("pids");
+        let Some(Directory::V1(at) | Directory::V2(at)) = self.directory("pids") else { return };
         add(rows, "tasks", number(&at, "pids.current"));
         add(rows, "tasks_limit", number(&at, "pids.max"));
     }

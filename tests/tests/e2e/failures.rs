@@ -126,6 +126,59 @@ fn a_container_sees_its_failures_and_its_handshakes_in_prometheus() {
 }
 
 #[test]
+fn a_container_has_the_reason_of_every_failure_in_prometheus() {
+    require!(
+        Need::Root,
+        Need::Tool("dockerd"),
+        Need::File("/bin/busybox"),
+        Need::Tool("prometheus"),
+        Need::Tool("nsenter"),
+        Need::Tool("nft")
+    );
+    let docker = docker();
+    let prometheus = Tsdb::start(Kind::Prometheus);
+    let _agent = Sonde::agent().with("--remote-write", prometheus.remote_write()).start();
+    let client = docker.run("failing", &[], &["wait"]);
+    let inside = |program: &str, arguments: &[&str]| {
+        let namespace = format!("--net=/proc/{}/ns/net", client.pid());
+        run(std::process::Command::new("nsenter").args([&namespace, "--", program]).args(arguments))
+    };
+    // Docker takes IPv6 away where it gives no address of it.
+    let settings =
+        "echo 1 > /proc/sys/net/ipv4/tcp_syn_retries; echo 0 > /proc/sys/net/ipv6/conf/lo/disable_ipv6";
+    inside("sh", &["-c", settings]);
+    inside("nft", &[RULES]);
+    std::thread::scope(|scope| {
+        for (destination, how, count, error, _) in CASES {
+            let client = &client;
+            scope.spawn(move || {
+                let (count, mut arguments) = (count.to_string(), vec![*how, *destination]);
+                arguments.extend([count.as_str(), error].into_iter().filter(|word| !word.is_empty()));
+                client.traffic(&arguments)
+            });
+        }
+    });
+    let id = client.id();
+    let name =
+        |labels: &str| format!("container_net_tcp_connect_failures_total{{container_id=\"{id}\"{labels}}}");
+    let each = CASES.iter().map(|(destination, _, count, _, reason)| {
+        (name(&format!(",destination=\"{destination}\",reason=\"{reason}\"")), f64::from(*count))
+    });
+    let mut expected: Vec<_> = each.collect();
+    for reason in CASES.iter().map(|case| case.4) {
+        let sum: u32 = CASES.iter().filter(|case| case.4 == reason).map(|case| case.2).sum();
+        expected.push((format!("sum({})", name(&format!(",reason=\"{reason}\""))), f64::from(sum)));
+    }
+    let all: u32 = CASES.iter().map(|case| case.2).sum();
+    let failed = format!("sum(container_net_tcp_failed_connects_total{{container_id=\"{id}\"}})");
+    expected.extend([(failed, f64::from(all)), (format!("sum({})", name("")), f64::from(all))]);
+    // No attempt has become a connection.
+    let connected = format!("container_net_tcp_successful_connects_total{{container_id=\"{id}\"}}");
+    expected.push((format!("sum({connected}) or vector(0)"), 0.0));
+    prometheus.promql().expect(&expected);
+}
+
+#[test]
 fn a_lost_syn_shows_in_the_histogram() {
     require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("nft"));
     let directory = tempfile::tempdir().expect("create a directory");

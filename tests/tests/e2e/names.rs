@@ -13,18 +13,24 @@ use sonde_tests::{require, wait};
 use crate::support::{TRAFFIC, serve, traffic};
 
 const UID: &str = "8a1f5c3e-0b6d-4f3a-9c1e-2d3b4a5c6d7e";
-const ALLOCATION: &str = "5d16ac2a-9eb6-1b93-4d5e-4f2b0c1d2e3f";
+/// The allocation of a task of Nomad.
+fn allocation(of: u32) -> String {
+    format!("5d16ac2a-9eb6-1b93-4d5e-4f2b0c1d{of:04x}")
+}
 
 /// An id that no other test has at the same time.
 fn id(number: u32) -> String {
     format!("{:08x}{number:04x}{:052x}", std::process::id(), 0)
 }
 
-/// Paths as runtimes make them, with the `container_id` each has to get without anybody to ask.
-fn shapes() -> Vec<(String, String)> {
+/// Paths as runtimes make them, with the `container_id` each has to get without anybody to ask. Those of one number are
+/// others than those of another one, so that tests do not meet.
+pub fn shapes(of: u32) -> Vec<(String, String)> {
     let uid = UID.replace('-', "_");
     let burstable = format!("kubepods-burstable.slice/kubepods-burstable-pod{uid}.slice");
+    let id = |number| id(of * 100 + number);
     let short = |runtime: &str, number| format!("/{runtime}/{}", &id(number)[..12]);
+    let allocation = allocation(of);
     vec![
         (format!("kubepods/burstable/pod{UID}/{}", id(1)), short("kubepods", 1)),
         (format!("kubepods.slice/{burstable}/cri-containerd-{}.scope", id(2)), short("containerd", 2)),
@@ -32,21 +38,44 @@ fn shapes() -> Vec<(String, String)> {
         (format!("docker/{}/kubepods/besteffort/pod{UID}/{}", id(9), id(4)), short("kubepods", 4)),
         (format!("machine.slice/libpod-{}.scope/container", id(5)), short("podman", 5)),
         (
-            format!("nomad.slice/share.slice/{ALLOCATION}.web.scope"),
-            format!("/nomad/prod/shop/front/{ALLOCATION}/web"),
+            format!("nomad.slice/share.slice/{allocation}.web.scope"),
+            format!("/nomad/prod/shop/front/{allocation}/web"),
         ),
-        ("lxc.payload.sonde-test/system.slice/nginx.service".into(), "/lxc/sonde-test".into()),
-        ("system.slice/sonde-test.service/worker".into(), "/system.slice/sonde-test.service".into()),
+        (format!("lxc.payload.sonde-{of}/system.slice/nginx.service"), format!("/lxc/sonde-{of}")),
         (
-            "system.slice/sonde-test@7-10.0.0.1:22-10.0.0.2:51234.service".into(),
-            "/system.slice/sonde-test@.service".into(),
+            format!("system.slice/sonde-shape{of}.service/worker"),
+            format!("/system.slice/sonde-shape{of}.service"),
         ),
-        ("machine.slice/machine-sonde\\x2dtest.scope/payload".into(), "/nspawn/sonde-test".into()),
+        (
+            format!("system.slice/sonde-shape{of}@7-10.0.0.1:22-10.0.0.2:51234.service"),
+            format!("/system.slice/sonde-shape{of}@.service"),
+        ),
+        (
+            format!("machine.slice/machine-sonde\\x2dshape{of}.scope/payload"),
+            format!("/nspawn/sonde-shape{of}"),
+        ),
+    ]
+}
+
+/// The group of the owner, around those that the owner has made in it.
+pub fn own_group(path: &str) -> &str {
+    let inner = ["/container", "/worker", "/payload", "/system.slice/nginx.service"];
+    inner.into_iter().find_map(|inner| path.strip_suffix(inner)).unwrap_or(path)
+}
+
+/// The environment of a task of Nomad.
+pub fn nomad(of: u32) -> [(&'static str, String); 5] {
+    [
+        ("NOMAD_ALLOC_ID", allocation(of)),
+        ("NOMAD_JOB_NAME", "shop".to_owned()),
+        ("NOMAD_GROUP_NAME", "front".to_owned()),
+        ("NOMAD_TASK_NAME", "web".to_owned()),
+        ("NOMAD_NAMESPACE", "prod".to_owned()),
     ]
 }
 
 /// Connects as often as the shape's number says, each from its own group.
-fn exercise(version: Version) {
+fn exercise(version: Version, of: u32) {
     let directory = tempfile::tempdir().expect("create a directory");
     let prometheus = Tsdb::start(Kind::Prometheus);
     let _agent = Sonde::agent().with("--remote-write", prometheus.remote_write()).start();
@@ -54,17 +83,12 @@ fn exercise(version: Version) {
     let _server = serve(traffic(&[]), &address, directory.path());
     let mut expected = Vec::new();
     let mut running = Vec::new();
-    for (number, (path, container_id)) in shapes().into_iter().enumerate() {
+    for (number, (path, container_id)) in shapes(of).into_iter().enumerate() {
         let Some(group) = PathCgroup::new(version, &path) else { return };
         let connects = number + 1;
         let mut command = group.command(TRAFFIC);
         command.args(["hold", &address, &connects.to_string()]);
-        for (name, value) in
-            [("ALLOC_ID", ALLOCATION), ("JOB_NAME", "shop"), ("GROUP_NAME", "front"), ("TASK_NAME", "web")]
-        {
-            command.env(format!("NOMAD_{name}"), value);
-        }
-        command.env("NOMAD_NAMESPACE", "prod");
+        command.envs(nomad(of));
         let process = Process::start_with_input("client", command, directory.path());
         let labels = format!("{{container_id=\"{container_id}\",destination=\"{address}\"}}");
         let count = connects as f64;
@@ -81,13 +105,13 @@ fn exercise(version: Version) {
 #[test]
 fn every_shape_of_a_cgroup_has_its_name_on_v1() {
     require!(Need::Root, Need::Tool("prometheus"), Need::File("/sys/fs/cgroup/memory/tasks"));
-    exercise(Version::V1);
+    exercise(Version::V1, 1);
 }
 
 #[test]
 fn every_shape_of_a_cgroup_has_its_name_on_v2() {
     require!(Need::Root, Need::Tool("prometheus"));
-    exercise(Version::V2);
+    exercise(Version::V2, 2);
 }
 
 /// Answers as Docker does about one container called `web`, until the listener is closed.
