@@ -4,6 +4,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod aside;
 pub mod cloud;
 pub mod config;
 pub mod doctor;

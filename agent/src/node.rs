@@ -21,8 +21,10 @@ use std::sync::Arc;
 use crate::cloud::{Cloud, CloudInfo};
 use crate::gpu::{Gpu, Gpus};
 use crate::health::Absent;
+use crate::model::BootNanos;
 use crate::registry::catalog::node;
 use crate::registry::{Labels, Metric};
+use interfaces::Speeds;
 
 pub use disks::Disk;
 pub use emit::emit;
@@ -55,6 +57,7 @@ pub struct Node {
 pub struct NodeReader {
     proc_root: PathBuf,
     filesystems: Filesystems,
+    speeds: Speeds,
     cloud: Cloud,
     gpus: Gpus,
     failures: u64,
@@ -66,16 +69,25 @@ impl NodeReader {
     /// A reader of the host whose procfs is at `proc_root`, in a cloud or in none.
     pub fn new(proc_root: impl Into<PathBuf>, cloud: Cloud, gpus: Gpus) -> Self {
         let proc_root = proc_root.into();
-        Self { proc_root, filesystems: Filesystems::default(), cloud, gpus, failures: 0, absent: Vec::new() }
+        let (filesystems, speeds) = (Filesystems::default(), Speeds::default());
+        Self { proc_root, filesystems, speeds, cloud, gpus, failures: 0, absent: Vec::new() }
     }
 
     /// Reads everything. Takes a millisecond or two; a local file system that does not answer makes it wait for 50 ms.
-    pub fn read(&mut self) -> Node {
+    /// Speeds of links come later, mostly with the next look.
+    pub fn read(&mut self, now: BootNanos) -> Node {
         let proc_root = &self.proc_root;
         let look = sources::read(proc_root);
         let disks = disks::read(&proc_root.join("diskstats"));
-        let interfaces = interfaces::read(proc_root, &proc_root.join("1/net/dev"));
+        let sysfs = interfaces::sysfs(proc_root);
+        let mut interfaces = interfaces::read(proc_root, sysfs.as_deref());
+        if let (Some((interfaces, _)), Some(sysfs)) = (&interfaces, &sysfs) {
+            self.speeds.ask(interfaces, sysfs, now);
+        }
         let filesystems = self.filesystems.read(proc_root);
+        if let Some((interfaces, _)) = &mut interfaces {
+            self.speeds.tell(interfaces, now);
+        }
         self.failures += look.failures + u64::from(disks.is_none()) + u64::from(interfaces.is_none());
         self.absent = look.absent;
         self.absent.extend(filesystems.reason.map(|reason| (&node::RESOURCES_FILESYSTEM_SIZE_BYTES, reason)));
@@ -85,6 +97,7 @@ impl NodeReader {
             hidden: vec![
                 ("disk", "overflow", over(disks.as_ref().map(|(_, hidden)| *hidden))),
                 ("interface", "overflow", over(interfaces.as_ref().map(|(_, hidden)| *hidden))),
+                ("speed", "hanging", self.speeds.hanging()),
                 ("filesystem", "overflow", filesystems.hidden.overflow),
                 ("filesystem", "hanging", filesystems.hidden.hanging),
                 ("filesystem", "failed", filesystems.hidden.failed),

@@ -28,7 +28,7 @@ pub use measured::FilesOnly;
 pub use measured::{Measure, Measured};
 pub use mounts::{CgroupMounts, Controller, HierarchyRoot, Layout};
 pub use pressure::{Pressure, Stall};
-pub use space::{Answer, Question, Space, Surveyor};
+pub use space::{Question, Space, Surveyor, surveyor};
 pub use volumes::{Volume, by_disk, kubelet_volumes, volumes};
 
 /// CPU of a cgroup.

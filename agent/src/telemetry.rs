@@ -217,6 +217,8 @@ fn table_of_workloads(stats: &enrich::Stats, builder: &mut SnapshotBuilder) {
         ("workload_evicted", stats.evicted),
         ("process_table_full", stats.processes_overflowed),
         ("executable_unknown", stats.unknown_executables),
+        ("hint_queue_full", stats.hints_lost.0),
+        ("hint_hung", stats.hints_lost.1),
         ("cgroup_unknown", stats.tree.unknown),
         ("cgroup_table_full", stats.tree.overflowed),
         ("cgroup_unreadable", stats.tree.unreadable),

@@ -51,6 +51,13 @@ impl Inspections {
         None
     }
 
+    /// It could not be asked about now.
+    pub fn put_back(&mut self, container: ContainerRef) {
+        if self.attempts.contains_key(&container.workload) {
+            self.ready.push_back(container);
+        }
+    }
+
     /// There was an answer: nothing more to ask.
     pub fn succeeded(&mut self, workload: WorkloadIx) {
         self.attempts.remove(&workload);
@@ -173,6 +180,7 @@ mod tests {
         assert_eq!(inspections.pop(at(0)), Some(container(2)));
         inspections.forget(container(2).workload);
         inspections.failed(container(2), &InspectError::Timeout, at(0));
+        inspections.put_back(container(2));
         assert_eq!(inspections.pop(at(100)), None);
     }
 }

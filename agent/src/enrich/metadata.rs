@@ -63,9 +63,6 @@ pub enum InspectError {
     /// The runtime has no such container.
     #[error("no such container")]
     NotFound,
-    /// The queue of questions is full.
-    #[error("too many questions are waiting")]
-    Busy,
     /// The runtime is not on this machine.
     #[error("{0}")]
     Absent(String),

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::Workloads;
 use super::metadata::{ContainerMetadata, ContainerRef, InspectError};
 use crate::telemetry::QueueFill;
 use endpoint::Endpoint;
@@ -61,6 +62,16 @@ impl Inspector {
     pub fn ask(&self, container: ContainerRef) -> Result<(), ContainerRef> {
         let Some(first) = order(container.runtime).first() else { return Err(container) };
         self.questions[first as usize].try_send(container).map_err(mpsc::error::TrySendError::into_inner)
+    }
+
+    /// Puts all questions there are. One that does not fit in the queue of its kind of runtime is put back, to be asked
+    /// next time: it says nothing about the container, and other kinds have queues of their own.
+    pub fn ask_all(&self, workloads: &mut Workloads) {
+        let mut refused = Vec::new();
+        while let Some(container) = workloads.next_inspection() {
+            refused.extend(self.ask(container).err());
+        }
+        refused.into_iter().for_each(|container| workloads.put_back_inspection(container));
     }
 
     /// Waits for the next answer; `None` when the tasks have ended. Safe to cancel.

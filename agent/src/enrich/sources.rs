@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::kubernetes::{self, Watcher};
-use super::systemd::{self, Asker, UnitError};
+use super::systemd::{self, Asker};
 use super::{Stats, Workloads};
 use crate::model::BootNanos;
 use crate::registry::{Labels, SnapshotBuilder, catalog};
@@ -30,7 +30,7 @@ impl NameSources {
         }
         while let Some(unit) = workloads.next_unit() {
             if let Err(unit) = self.systemd.ask(unit) {
-                workloads.handle_unit(&unit, Err(UnitError::Busy), now);
+                workloads.put_back_unit(&unit);
                 break;
             }
         }

@@ -59,9 +59,6 @@ pub enum UnitError {
     /// systemd has no such unit.
     #[error("no such unit")]
     Unknown,
-    /// The queue of questions is full.
-    #[error("too many questions are waiting")]
-    Busy,
     /// There is no systemd to ask.
     #[error("{0}")]
     Absent(String),
@@ -206,7 +203,7 @@ impl Client {
             }
         };
         match &answer {
-            Ok(_) | Err(UnitError::Unknown | UnitError::Busy) => {
+            Ok(_) | Err(UnitError::Unknown) => {
                 self.pause = PAUSE.0;
                 let socket = self.bus.as_ref().map_or("systemd", Bus::name).to_owned();
                 self.set(Status::Connected(socket));

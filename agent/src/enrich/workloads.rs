@@ -106,6 +106,8 @@ pub struct Stats {
     pub inspected: u64,
     /// Questions without an answer, those for containers that the runtime does not have included.
     pub inspections_failed: u64,
+    /// Looks at processes that did not fit in the queue, or that a process held up.
+    pub hints_lost: (u64, u64),
     /// File systems of containers that did not tell their size in time.
     pub volumes_hung: u64,
     /// Services systemd is still to be asked about.
@@ -136,6 +138,7 @@ pub struct Workloads {
     /// Executables by process; the name tells when a process has become another one.
     executables: HashMap<HostPid, (Box<str>, WorkloadIx)>,
     host_addresses: emit::HostAddresses,
+    hints: hints::Hints,
     surveyor: Surveyor,
     /// Why the size of a volume could not be told, the last time.
     space_refused: Option<String>,
@@ -178,7 +181,8 @@ impl Workloads {
             by_cgroups: HashMap::new(),
             executables: HashMap::new(),
             host_addresses: emit::HostAddresses::default(),
-            surveyor: Surveyor::new(&settings.proc_root),
+            hints: hints::Hints::new(&settings.proc_root),
+            surveyor: resources::surveyor(&settings.proc_root),
             space_refused: None,
             explained: (None, Absent::default()),
             has_cgroup_events: false,
@@ -276,9 +280,15 @@ impl Workloads {
     }
 
     /// The next container to ask its runtime about. Every one that is taken must come back by
-    /// [`handle_inspected`](Self::handle_inspected), with [`InspectError::Busy`] if it could not be asked.
+    /// [`handle_inspected`](Self::handle_inspected), or by [`put_back_inspection`](Self::put_back_inspection) if it could
+    /// not be asked.
     pub fn next_inspection(&mut self) -> Option<ContainerRef> {
         self.inspections.pop(self.now)
+    }
+
+    /// A container could not be asked about now: it is the last of those that are ready.
+    pub fn put_back_inspection(&mut self, container: ContainerRef) {
+        self.inspections.put_back(container);
     }
 
     /// The runtime's answer: relabels the container, or asks again later. A container that turns out to have another
@@ -371,6 +381,7 @@ impl Workloads {
         stats.inspections_pending = self.inspections.pending();
         stats.units_pending = self.units.pending();
         stats.processes_overflowed += self.membership.overflowed();
+        stats.hints_lost = (self.hints.refused, self.hints.hung());
         stats.volumes_hung = self.surveyor.hung();
         stats.tree = self.tree.stats();
         stats

@@ -1,6 +1,7 @@
 //! Network interfaces of process 1's namespace.
 
 mod addresses;
+mod speeds;
 
 use std::fs;
 use std::net::IpAddr;
@@ -10,6 +11,8 @@ use procfs::FromRead;
 use procfs::net::InterfaceDeviceStatus;
 
 use crate::enrich::netns;
+
+pub(super) use speeds::Speeds;
 
 /// What an interface did since it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,19 +56,17 @@ const PLACED: [&str; 3] = ["en", "wl", "ww"];
 /// `IFF_UP` of `include/uapi/linux/if.h`.
 const IFF_UP: u32 = 1;
 
-/// The interfaces by name, and the number of those above the bound.
-pub(super) fn read(proc_root: &Path, dev: &Path) -> Option<(Vec<Interface>, usize)> {
-    let status = InterfaceDeviceStatus::from_file(dev).ok()?;
+/// The interfaces by name, without their speeds, and the number of those above the bound.
+pub(super) fn read(proc_root: &Path, sysfs: Option<&Path>) -> Option<(Vec<Interface>, usize)> {
+    let status = InterfaceDeviceStatus::from_file(proc_root.join("1/net/dev")).ok()?;
     let addresses = addresses::read(&proc_root.join("1/net"), addresses::source_towards);
-    let sysfs = sysfs(proc_root);
-    let of_sysfs = |name: &str| Some(sysfs.as_ref()?.join(name));
     let mut interfaces: Vec<_> = status
         .0
         .into_values()
         .filter(|device| is_shown(&device.name))
         .map(|device| Interface {
-            is_up: of_sysfs(&device.name).and_then(|directory| is_up(&directory)),
-            speed_bytes: of_sysfs(&device.name).and_then(|directory| speed(&directory)),
+            is_up: sysfs.and_then(|sysfs| is_up(&sysfs.join(&device.name))),
+            speed_bytes: None,
             addresses: addresses
                 .iter()
                 .filter(|(name, _)| *name == device.name)
@@ -90,7 +91,7 @@ pub(super) fn read(proc_root: &Path, dev: &Path) -> Option<(Vec<Interface>, usiz
 
 /// The directory of interfaces that shows those of process 1. A sysfs shows the network namespace of whoever mounted it:
 /// process 1's shows the host's, and the agent's own does when both share a namespace.
-fn sysfs(proc_root: &Path) -> Option<PathBuf> {
+pub(super) fn sysfs(proc_root: &Path) -> Option<PathBuf> {
     let host = proc_root.join("1/root/sys/class/net");
     if host.is_dir() {
         return Some(host);
@@ -127,13 +128,6 @@ fn is_up(directory: &Path) -> Option<bool> {
     let flags = fs::read_to_string(directory.join("flags")).ok()?;
     let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).ok()?;
     Some(flags & IFF_UP != 0)
-}
-
-/// The kernel tells megabits per second, and -1 or an error where the driver does not know or the link is down.
-fn speed(directory: &Path) -> Option<u64> {
-    const MEGABIT_BYTES: u64 = 125_000;
-    let megabits: u32 = fs::read_to_string(directory.join("speed")).ok()?.trim().parse().ok()?;
-    (0..u32::MAX).contains(&megabits).then(|| u64::from(megabits) * MEGABIT_BYTES).filter(|speed| *speed > 0)
 }
 
 #[cfg(test)]

@@ -305,6 +305,7 @@ impl Core {
         let Parts { inspector, sources, workloads, connections, datagrams, .. } = &mut self.parts;
         workloads.set_unix_time(clock::unix());
         sources.exchange(workloads, now);
+        workloads.take_hints(now);
         while let Some((container, answer)) = inspector.try_answer() {
             if let Some(merged) = workloads.handle_inspected(container, answer, now) {
                 connections.merge_workload(merged.from, merged.into);
@@ -313,12 +314,7 @@ impl Core {
                 self.optional.merge(merged.from, merged.into);
             }
         }
-        while let Some(container) = workloads.next_inspection() {
-            if let Err(container) = inspector.ask(container) {
-                workloads.handle_inspected(container, Err(crate::enrich::InspectError::Busy), now);
-                break;
-            }
-        }
+        inspector.ask_all(workloads);
     }
 
     fn build(&mut self, waiting: QueueFill) -> Snapshot {
@@ -328,7 +324,7 @@ impl Core {
         let mut builder = SnapshotBuilder::after(rejections)
             .limited_to(parts.max_series)
             .with_container_labels(parts.node.container_labels());
-        let machine = parts.node.read();
+        let machine = parts.node.read(now);
         if let Some(cloud) = &machine.cloud {
             parts.totals.set_cloud_zone(&cloud.availability_zone);
         }

@@ -1,4 +1,5 @@
 mod containers;
+mod queues;
 mod stand_in;
 
 use std::path::Path;

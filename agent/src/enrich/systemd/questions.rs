@@ -33,6 +33,13 @@ impl Questions {
         Some(next.1)
     }
 
+    /// It could not be asked about now.
+    pub fn put_back(&mut self, workload: WorkloadIx, now: BootNanos) {
+        if self.attempts.contains_key(&workload) {
+            self.due.insert((now, workload));
+        }
+    }
+
     /// There was an answer, or there will be none.
     pub fn finished(&mut self, workload: WorkloadIx) {
         self.attempts.remove(&workload);
@@ -95,6 +102,8 @@ mod tests {
         );
         questions.push(ONE, at(1));
         assert_eq!(questions.pop(at(2)), None, "it is on its way");
+        questions.put_back(ONE, at(2));
+        assert_eq!(questions.pop(at(2)), Some(ONE), "there was no room");
         questions.finished(ONE);
         questions.push(ONE, at(3));
         assert_eq!((questions.pop(at(3)), questions.pending()), (Some(ONE), 1));
@@ -121,7 +130,8 @@ mod tests {
         let mut questions = Questions::default();
         questions.push(ONE, at(0));
         questions.forget_all(&[ONE]);
-        questions.failed(ONE, &UnitError::Busy, at(0));
+        questions.failed(ONE, &UnitError::Unreachable("silent".into()), at(0));
+        questions.put_back(ONE, at(0));
         assert_eq!((questions.pop(at(1000)), questions.pending()), (None, 0));
     }
 }

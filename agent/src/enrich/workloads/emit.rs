@@ -81,7 +81,7 @@ impl Workloads {
     }
 
     fn why_no_space(&self) -> Option<String> {
-        if let Some(mount_point) = self.surveyor.hanging().next() {
+        if let Some(resources::Question { mount_point, .. }) = self.surveyor.hanging().next() {
             return Some(format!("statfs of {mount_point} in a container does not return"));
         }
         let reason = self.space_refused.as_ref()?;

@@ -73,7 +73,7 @@ impl Key {
 /// Whether the labels will change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Naming {
-    /// A runtime has been asked.
+    /// A runtime, or a process, has been asked.
     Pending,
     /// They stay.
     Final,
@@ -148,12 +148,14 @@ pub(super) struct Record {
 impl Record {
     pub(super) fn new(key: Key, now: BootNanos, is_asked: bool) -> Self {
         let container_id = key.container_id();
+        let hint = Hint::of(&key);
+        let may_be_named = is_asked || hint != Hint::Needless;
         Self {
             labels: labels(&container_id),
             container_id: container_id.into(),
-            naming: if is_asked { Naming::Pending } else { Naming::Final },
+            naming: if may_be_named { Naming::Pending } else { Naming::Final },
             is_allowed: true,
-            hint: Hint::of(&key),
+            hint,
             key,
             metadata: None,
             unit: None,

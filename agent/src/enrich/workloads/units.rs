@@ -6,7 +6,7 @@ use crate::model::{BootNanos, WorkloadIx};
 
 impl Workloads {
     /// The next service to ask systemd about. Every one that is taken must come back by
-    /// [`handle_unit`](Self::handle_unit), with [`UnitError::Busy`] if it could not be asked.
+    /// [`handle_unit`](Self::handle_unit), or by [`put_back_unit`](Self::put_back_unit) if it could not be asked.
     pub fn next_unit(&mut self) -> Option<UnitRef> {
         loop {
             let workload = self.units.pop(self.now)?;
@@ -15,6 +15,11 @@ impl Workloads {
                 None => self.units.finished(workload),
             }
         }
+    }
+
+    /// A service could not be asked about now, which says nothing about it.
+    pub fn put_back_unit(&mut self, unit: &UnitRef) {
+        self.units.put_back(unit.workload, self.now);
     }
 
     /// Systemd's answer: it becomes labels, or the question is asked again later.

@@ -70,7 +70,7 @@ super::catalog! {
         "Messages that fit between two tasks of the agent; who finds the queue full waits or asks again",
         from "the channel";
     NODE_HIDDEN: Gauge "sonde_agent_node_hidden" ["kind", "reason"]
-        "Parts of the machine without series: disk, interface, filesystem; for they are too many, hanging, or fail",
+        "Parts of the machine without series: disk, interface, speed (of a link), filesystem; for they are too many, hanging, or fail",
         from "the readers of the machine";
     CONNECTIONS: Gauge "sonde_agent_connections" []
         "Open TCP connections in the agent's table",

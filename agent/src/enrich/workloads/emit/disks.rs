@@ -95,11 +95,11 @@ impl Workloads {
 
     /// Takes in what was answered.
     pub(super) fn take_space(&mut self, now: BootNanos) {
-        for answer in self.surveyor.answers(now) {
-            let Some(record) = self.table.get_mut(answer.workload) else { continue };
-            let shown =
-                record.disks.volumes.iter_mut().find(|shown| shown.volume.mount_point == answer.mount_point);
-            match (shown, answer.space) {
+        for (question, space) in self.surveyor.answers(now) {
+            let Some(record) = self.table.get_mut(question.workload) else { continue };
+            let mut volumes = record.disks.volumes.iter_mut();
+            let shown = volumes.find(|shown| shown.volume.mount_point == question.mount_point);
+            match (shown, space) {
                 (Some(shown), Ok(space)) => shown.space = Some(space),
                 (Some(shown), Err(reason)) => {
                     shown.space = None;

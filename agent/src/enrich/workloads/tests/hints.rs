@@ -1,5 +1,7 @@
 //! Names that only processes and the clock tell, and containers that the hierarchies show differently.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 
 const UID: &str = "8a1f5c3e-0b6d-4f3a-9c1e-2d3b4a5c6d7e";
@@ -11,6 +13,19 @@ fn pod(name: &str) -> ContainerMetadata {
     ContainerMetadata { labels: labels.into(), ..ContainerMetadata::default() }
 }
 
+/// Waits until every process that is to be looked at was looked at.
+fn look(workloads: &mut Workloads) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        workloads.take_hints(BootNanos(0));
+        if workloads.hints.is_idle() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the processes were not looked at");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_sandbox_is_asked_about_by_the_id_its_process_has() {
     let machine = Machine::v2();
@@ -18,6 +33,7 @@ fn a_sandbox_is_asked_about_by_the_id_its_process_has() {
     let mut workloads = machine.workloads();
     machine.write("proc/7/cmdline", "runsc-gofer\0");
     let ix = workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(10));
+    look(&mut workloads);
     assert_eq!(container_id(&workloads, ix), format!("/sandbox/{UID}"));
     for now in [10, 11, 13] {
         workloads.observe_tasks(&[], at(now), 0);
@@ -28,6 +44,7 @@ fn a_sandbox_is_asked_about_by_the_id_its_process_has() {
 
     machine.write("proc/8/cmdline", &format!("runsc-sandbox\0boot\0{ID}\0"));
     workloads.observe_tasks(&[task(origin(8, NO_CGROUP, cgroup), 5, 0)], at(11), 0);
+    look(&mut workloads);
     let question = workloads.next_inspection().unwrap();
     assert_eq!((question.workload, &*question.id), (ix, ID));
     let mut answer = pod("web-0");
@@ -35,6 +52,7 @@ fn a_sandbox_is_asked_about_by_the_id_its_process_has() {
     workloads.handle_inspected(question, Ok(answer), at(12));
     assert_eq!(container_id(&workloads, ix), "/k8s/ns/web-0/sandbox");
     workloads.observe_tasks(&[task(origin(8, NO_CGROUP, cgroup), 5, 0)], at(13), 0);
+    look(&mut workloads);
     assert_eq!(workloads.next_inspection(), None, "once is enough");
 }
 
@@ -45,6 +63,7 @@ fn a_sandbox_is_asked_about_by_the_id_that_its_first_process_has() {
     machine.write("proc/7/cmdline", &format!("runsc-sandbox\0boot\0{ID}\0"));
     let mut workloads = machine.workloads();
     let ix = workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(10));
+    look(&mut workloads);
     let question = workloads.next_inspection().unwrap();
     assert_eq!((question.workload, &*question.id), (ix, ID));
     assert_eq!(workloads.next_inspection(), None);
@@ -56,9 +75,11 @@ fn a_late_failure_does_not_ask_by_the_pod_again() {
     let cgroup = machine.cgroup(&format!("kubepods/besteffort/pod{UID}"));
     let mut workloads = machine.workloads();
     workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(10));
+    look(&mut workloads);
     let by_pod = workloads.next_inspection().unwrap();
     machine.write("proc/8/cmdline", &format!("runsc-sandbox\0boot\0{ID}\0"));
     workloads.observe_tasks(&[task(origin(8, NO_CGROUP, cgroup), 5, 0)], at(11), 0);
+    look(&mut workloads);
     let by_id = workloads.next_inspection().unwrap();
     assert_eq!(&*by_id.id, ID);
     workloads.handle_inspected(by_pod, Err(InspectError::Timeout), at(12));
@@ -77,10 +98,12 @@ fn only_a_few_processes_are_looked_at() {
     let mut workloads = machine.workloads();
     for now in 10..30 {
         workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 5, 0)], at(now), 0);
+        look(&mut workloads);
     }
     assert_eq!(workloads.next_inspection().unwrap().runtime, Runtime::Sandbox);
     machine.write("proc/7/cmdline", &format!("runsc-sandbox\0{ID}\0"));
     workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 5, 0)], at(30), 0);
+    look(&mut workloads);
     assert_eq!(workloads.next_inspection(), None);
 }
 
@@ -99,10 +122,12 @@ fn a_task_of_nomad_is_named_by_its_environment() {
     let mut workloads = machine.workloads();
     let web = workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(10));
     let db = workloads.resolve(&origin(0, NO_CGROUP, late), at(10));
+    look(&mut workloads);
     assert_eq!(container_id(&workloads, web), format!("/nomad/default/shop/front/{ALLOCATION}/web"));
     assert_eq!(container_id(&workloads, db), format!("/nomad/{ALLOCATION}/db"));
     machine.write("proc/8/environ", &environment("db"));
     workloads.observe_tasks(&[task(origin(8, NO_CGROUP, late), 5, 0)], at(11), 0);
+    look(&mut workloads);
     assert_eq!(container_id(&workloads, db), format!("/nomad/default/shop/front/{ALLOCATION}/db"));
     assert_eq!(workloads.next_inspection(), None, "no runtime knows it");
     assert_eq!(workloads.stats().containers, 2);
@@ -118,8 +143,56 @@ fn a_name_that_is_taken_is_not_given_twice() {
         ["t", "u"].map(|task| machine.cgroup(&format!("nomad.slice/share.slice/{ALLOCATION}.{task}.scope")));
     let mut workloads = machine.workloads();
     let all = cgroups.map(|cgroup| workloads.resolve(&origin(7, NO_CGROUP, cgroup), at(10)));
+    look(&mut workloads);
     assert_eq!(container_id(&workloads, all[0]), format!("/nomad/default/j/g/{ALLOCATION}/t"));
     assert_eq!(container_id(&workloads, all[1]), format!("/nomad/{ALLOCATION}/u"));
+}
+
+#[test]
+fn a_process_that_is_stuck_holds_up_nobody_else() {
+    let machine = Machine::v2();
+    let scope = |task: &str| format!("nomad.slice/share.slice/{ALLOCATION}.{task}.scope");
+    let (stuck, web) = (machine.cgroup(&scope("stuck")), machine.cgroup(&scope("web")));
+    let environment =
+        format!("NOMAD_ALLOC_ID={ALLOCATION}\0NOMAD_JOB_NAME=j\0NOMAD_GROUP_NAME=g\0NOMAD_TASK_NAME=web\0");
+    machine.write("proc/8/environ", &environment);
+    machine.write("proc/7/comm", "stuck\n");
+    // Reading waits until somebody writes.
+    let held = machine.root.path().join("proc/7/environ");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &held, 0o600.into()).unwrap();
+    let mut workloads = machine.workloads();
+    let stuck = workloads.resolve(&origin(7, NO_CGROUP, stuck), at(10));
+    let web = workloads.resolve(&origin(8, NO_CGROUP, web), at(10));
+    assert!(!workloads.is_exported(web, at(10)), "its first series has its name");
+    for now in [11, 14] {
+        workloads.take_hints(at(now));
+    }
+    assert_eq!(workloads.stats().hints_lost, (0, 1), "it is left alone");
+    look(&mut workloads);
+    assert_eq!(container_id(&workloads, web), format!("/nomad/default/j/g/{ALLOCATION}/web"));
+    assert!(workloads.is_exported(web, at(10)));
+    assert_eq!(container_id(&workloads, stuck), format!("/nomad/{ALLOCATION}/stuck"));
+    assert!(workloads.is_exported(stuck, at(13)), "it is shown without its name");
+    fs::write(held, "").unwrap();
+}
+
+#[test]
+fn looks_that_wait_are_bounded() {
+    let machine = Machine::v2();
+    let scope = |number| format!("nomad.slice/share.slice/{ALLOCATION}.t{number}.scope");
+    let cgroups: Vec<_> = (1..=300).map(|number| (number, machine.cgroup(&scope(number)))).collect();
+    let mut workloads = machine.workloads();
+    let resolve = |(pid, cgroup)| workloads.resolve(&origin(pid, NO_CGROUP, cgroup), at(10));
+    let all: Vec<_> = cgroups.into_iter().map(resolve).collect();
+    assert_eq!(workloads.stats().hints_lost, (44, 0), "256 fit");
+    let wanted = |workloads: &Workloads, ix| workloads.table.get(ix).unwrap().hint.clone();
+    let of = |workloads: &Workloads| [wanted(workloads, all[0]), wanted(workloads, all[299])];
+    let [first, last] = of(&workloads);
+    assert_ne!(first, last, "who was refused has as many looks left as before");
+    look(&mut workloads);
+    workloads.ask_process(all[299], HostPid(300));
+    assert_eq!(workloads.stats().hints_lost, (44, 0));
+    assert_eq!(of(&workloads), [first.clone(), first]);
 }
 
 #[test]
