@@ -5,6 +5,7 @@
 //! `/etc/modules`. It says one line per result after `SONDE-VM: `: `BEGIN` first, `PASS test`, `FAIL test reason`,
 //! `SKIP test reason`, `VERDICT feature verdict`, `PROGRAM name instructions`, and `DONE` last.
 
+mod choices;
 mod datagrams;
 mod endings;
 mod load;
@@ -23,6 +24,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::exposition::Exposition;
+use crate::product::Expected;
 use crate::{http, wait};
 
 const AGENT: &str = "/usr/bin/sonde-agent";
@@ -43,6 +45,9 @@ pub fn main(arguments: &[&str]) -> Result<()> {
     if let ["burn", _] = arguments {
         return crate::traffic::run(arguments);
     }
+    if let ["child", "in", service, rest @ ..] = arguments {
+        return tests::child_in(service, rest);
+    }
     if let ["child", role] = arguments {
         return if load::is_role(role) { load::child(role) } else { tests::child(role) };
     }
@@ -59,7 +64,7 @@ fn run() -> Result<()> {
     machine::set_up()?;
     // Open before the agent is: they are what it finds at its start.
     let mut existing = tests::Existing::open()?;
-    let mut agent = Agent::start()?;
+    let mut agent = Agent::start("", &[])?;
     check("agent_starts", || agent.wait_until_ready());
     let agent_is_up = http::get(AGENT_ADDRESS, "/readyz", &[]).is_ok();
     if agent_is_up {
@@ -69,12 +74,20 @@ fn run() -> Result<()> {
         endings::run_all(&agent);
         memory::run_all(&agent);
         translation::run_all(&agent);
-        report_status();
+        report_status(&agent);
         check("agent_stops_and_detaches", || agent.stop());
     }
+    show_log();
+    if agent_is_up {
+        choices::run_all();
+    }
+    Ok(())
+}
+
+/// Shows what the last agent said.
+fn show_log() {
     let log = std::fs::read_to_string(AGENT_LOG).unwrap_or_default();
     println!("--- the agent said:\n{log}");
-    Ok(())
 }
 
 /// Runs one test and says its result; a panic is a failure with its message.
@@ -102,12 +115,15 @@ fn one_line(text: &str) -> String {
 struct Agent(Child);
 
 impl Agent {
-    fn start() -> Result<Self> {
+    /// Starts it with more flags, on a kernel that refuses these programs.
+    fn start(refused: &str, flags: &[&str]) -> Result<Self> {
         let log = std::fs::File::create(AGENT_LOG).context("create the agent's log")?;
         let child = Command::new(AGENT)
             .args(["--listen", &AGENT_ADDRESS.to_string(), "--scrape-interval", "1s"])
             // What is off by default must load everywhere, too.
             .args(OPTIONAL.iter().flat_map(|probe| ["--probe", probe]))
+            .args(flags)
+            .env("SONDE_REFUSE", refused)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("clone the log's descriptor")?)
             .stderr(log)
@@ -131,21 +147,35 @@ impl Agent {
         Ok(())
     }
 
+    fn status(&self) -> Result<Value> {
+        let answer = http::get(AGENT_ADDRESS, "/status", &[])?;
+        serde_json::from_slice(&answer.body).context("parse /status")
+    }
+
     fn metrics(&self) -> Result<Exposition> {
         let answer = http::get(AGENT_ADDRESS, "/metrics", &[])?;
         anyhow::ensure!(answer.status == 200, "/metrics answers {}", answer.status);
         Exposition::parse(&answer.text())
     }
 
-    /// Waits until the series has the value and keeps it in a later snapshot.
-    fn expect(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
-        let what = format!("{name}{labels:?} to be {expected}");
+    /// Waits until all series have their values and keep them in a later snapshot.
+    fn expect(&self, expected: &[Expected<'_>]) {
         let matches = |metrics: &Exposition| -> Result<()> {
-            let value = metrics.value(name, labels)?;
-            anyhow::ensure!(value.total_cmp(&expected).is_eq(), "it is {value}");
+            for (name, labels, expected) in expected {
+                let seen = match metrics.select(name, labels).as_slice() {
+                    [sample] => sample.value,
+                    others => anyhow::bail!("{} series are {name}{labels:?}", others.len()),
+                };
+                anyhow::ensure!(
+                    seen.total_cmp(expected).is_eq(),
+                    "{name}{labels:?} is {seen}, not {expected}"
+                );
+            }
             Ok(())
         };
-        wait::until_within(DEADLINE, &what, || self.metrics().and_then(|metrics| matches(&metrics)));
+        wait::until_within(DEADLINE, "the series to have their values", || {
+            self.metrics().and_then(|metrics| matches(&metrics))
+        });
         let uptime = |metrics: &Exposition| metrics.value("node_uptime_seconds", &[]);
         let matched = self.metrics().and_then(|metrics| uptime(&metrics)).expect("the node's uptime");
         wait::until_within(DEADLINE, "a later snapshot", || {
@@ -170,10 +200,9 @@ impl Agent {
 }
 
 /// Says every probe's verdict and every program's verified instructions, as `/status` has them.
-fn report_status() {
+fn report_status(agent: &Agent) {
     check("status_reports_every_probe", || {
-        let answer = http::get(AGENT_ADDRESS, "/status", &[])?;
-        let status: Value = serde_json::from_slice(&answer.body).context("parse /status")?;
+        let status = agent.status()?;
         let probes = status["probes"].as_array().context("/status has no list `probes`")?;
         anyhow::ensure!(!probes.is_empty(), "/status lists no probe");
         for probe in probes {

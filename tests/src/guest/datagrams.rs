@@ -12,7 +12,6 @@ const ASKED: u64 = 6;
 const BYTES: usize = 1_500;
 const FLOOD: u64 = 40;
 const REFUSED: u64 = 3;
-const NAME_SERVER: &str = "127.0.0.1:53";
 
 /// Both directions, both families; what a full buffer drops; what nobody takes.
 pub(super) fn are_exact(agent: &Agent) -> Result<()> {
@@ -24,10 +23,11 @@ pub(super) fn are_exact(agent: &Agent) -> Result<()> {
     }
     // Both sides are this process.
     let (asked, answered) = (2 * ASKED * BYTES as u64, 2 * ASKED * 8);
-    for name in ["bytes_sent_total", "bytes_received_total"] {
-        agent.expect(&format!("container_net_udp_{name}"), &[SELF], count(asked + answered));
-    }
-    agent.expect("container_net_udp_messages_received_total", &[SELF], count(4 * ASKED));
+    agent.expect(&[
+        ("container_net_udp_bytes_sent_total", &[SELF], count(asked + answered)),
+        ("container_net_udp_bytes_received_total", &[SELF], count(asked + answered)),
+        ("container_net_udp_messages_received_total", &[SELF], count(4 * ASKED)),
+    ]);
 
     let hoard = UdpSocket::bind("127.0.0.1:0").context("bind")?;
     rustix::net::sockopt::set_socket_recv_buffer_size(&hoard, 1).context("set the buffer's size")?;
@@ -35,20 +35,21 @@ pub(super) fn are_exact(agent: &Agent) -> Result<()> {
     datagrams::send(&hoard.local_addr()?.to_string(), FLOOD, 1_000)?;
     let held = std::iter::from_fn(|| hoard.recv_from(&mut [0; 1]).ok()).count() as u64;
     ensure!(held < FLOOD, "{held} of {FLOOD} datagrams found room");
-    agent.expect("container_net_udp_receive_drops_total", &[SELF], count(FLOOD - held));
+    agent.expect(&[("container_net_udp_receive_drops_total", &[SELF], count(FLOOD - held))]);
     datagrams::send(&hoard.local_addr()?.to_string(), held + 5, 1_000)?;
     drop(hoard);
-    agent.expect("container_net_udp_receive_drops_total", &[SELF], count(FLOOD - held + 5));
-
     datagrams::refused(&crate::process::free_address().to_string(), REFUSED)?;
     let refused = [SELF, ("reason", "refused")];
-    agent.expect("container_net_udp_errors_total", &refused, count(REFUSED));
+    agent.expect(&[
+        ("container_net_udp_receive_drops_total", &[SELF], count(FLOOD - held + 5)),
+        ("container_net_udp_errors_total", &refused, count(REFUSED)),
+    ]);
     Ok(())
 }
 
-/// An answer over UDP names a destination.
-pub(super) fn names_are_seen(agent: &Agent) -> Result<()> {
-    let name_server: SocketAddr = NAME_SERVER.parse()?;
+/// An answer over UDP names a destination. The server stays, so each test has one at its own address.
+pub(super) fn names_are_seen(agent: &Agent, name_server: &str) -> Result<()> {
+    let name_server: SocketAddr = name_server.parse()?;
     let server = dns::Server::bind(name_server)?;
     std::thread::spawn(move || server.run());
     dns::ask_udp(name_server, "loop.test")?;
@@ -58,6 +59,6 @@ pub(super) fn names_are_seen(agent: &Agent) -> Result<()> {
         listener.incoming().flatten().for_each(|stream| drop(traffic::answer(stream)))
     });
     traffic::connect(address, 2)?;
-    agent.expect("ip_to_fqdn", &[("ip", dns::LOOP), ("fqdn", "loop.test")], 1.0);
+    agent.expect(&[("ip_to_fqdn", &[("ip", dns::LOOP), ("fqdn", "loop.test")], 1.0)]);
     Ok(())
 }

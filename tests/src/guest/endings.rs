@@ -35,7 +35,7 @@ fn handshakes(agent: &Agent) -> Result<()> {
     let _open = TcpStream::connect(server).context("hold a connection")?;
     let server = server.to_string();
     let labels = [SELF, ("destination", server.as_str())];
-    agent.expect("container_net_tcp_connect_duration_seconds_count", &labels, 5.0);
+    agent.expect(&[("container_net_tcp_connect_duration_seconds_count", &labels, 5.0)]);
     let fastest = [SELF, ("destination_ip", "127.0.0.1")];
     let rtt = agent.metrics()?.value("container_net_tcp_min_rtt_seconds", &fastest)?;
     ensure!(rtt > 0.0 && rtt < 1.0, "the smallest round trip took {rtt} s");
@@ -49,12 +49,14 @@ fn resets(agent: &Agent) -> Result<()> {
     endings::give_up(server, 3)?;
     endings::be_reset(server, 2)?;
     let server = server.to_string();
-    for (side, out, inbound) in [("sent", 3.0, 2.0), ("received", 2.0, 3.0)] {
-        let labels = [SELF, ("destination", server.as_str()), ("side", side)];
-        agent.expect("container_net_tcp_resets_total", &labels, out);
-        let labels = [SELF, ("listen_addr", server.as_str()), ("side", side)];
-        agent.expect("container_net_tcp_inbound_resets_total", &labels, inbound);
-    }
+    let out = |side| [SELF, ("destination", server.as_str()), ("side", side)];
+    let inbound = |side| [SELF, ("listen_addr", server.as_str()), ("side", side)];
+    agent.expect(&[
+        ("container_net_tcp_resets_total", &out("sent"), 3.0),
+        ("container_net_tcp_resets_total", &out("received"), 2.0),
+        ("container_net_tcp_inbound_resets_total", &inbound("sent"), 2.0),
+        ("container_net_tcp_inbound_resets_total", &inbound("received"), 3.0),
+    ]);
     Ok(())
 }
 
@@ -72,16 +74,17 @@ fn full_queue(agent: &Agent) -> Result<()> {
     let (server, _waiting) = ignoring()?;
     endings::abandon(server, DROPPED)?;
     let server = server.to_string();
-    let labels = [SELF, ("listen_addr", server.as_str())];
-    agent.expect("container_net_tcp_listen_backlog", &labels, f64::from(QUEUE + 1));
-    agent.expect("container_net_tcp_listen_backlog_max", &labels, f64::from(QUEUE + 1));
-    agent.expect("container_net_tcp_listen_drops_total", &labels, count(DROPPED));
-    let labels = [SELF, ("destination", server.as_str()), ("reason", "aborted")];
-    agent.expect("container_net_tcp_connect_failures_total", &labels, count(DROPPED));
+    let listener = [SELF, ("listen_addr", server.as_str())];
+    let failed = |reason| [SELF, ("destination", server.as_str()), ("reason", reason)];
+    agent.expect(&[
+        ("container_net_tcp_listen_backlog", &listener, f64::from(QUEUE + 1)),
+        ("container_net_tcp_listen_backlog_max", &listener, f64::from(QUEUE + 1)),
+        ("container_net_tcp_listen_drops_total", &listener, count(DROPPED)),
+        ("container_net_tcp_connect_failures_total", &failed("aborted"), count(DROPPED)),
+    ]);
     fs::write("/proc/sys/net/ipv4/tcp_syn_retries", "1").context("make connects impatient")?;
     endings::fail(server.parse()?, 2, "ETIMEDOUT")?;
-    let labels = [SELF, ("destination", server.as_str()), ("reason", "timeout")];
-    agent.expect("container_net_tcp_connect_failures_total", &labels, 2.0);
+    agent.expect(&[("container_net_tcp_connect_failures_total", &failed("timeout"), 2.0)]);
     Ok(())
 }
 
@@ -90,7 +93,7 @@ fn half_reset(agent: &Agent) -> Result<()> {
     endings::reset_in_handshake(server, 2)?;
     let server = server.to_string();
     let labels = [SELF, ("destination", server.as_str()), ("reason", "reset")];
-    agent.expect("container_net_tcp_connect_failures_total", &labels, 2.0);
+    agent.expect(&[("container_net_tcp_connect_failures_total", &labels, 2.0)]);
     Ok(())
 }
 
@@ -98,7 +101,7 @@ fn no_free_port(agent: &Agent) -> Result<()> {
     let _child = super::tests::Role::start("portless")?;
     let destination = format!("127.0.0.1:{PORTLESS}");
     let labels = [SELF, ("destination", destination.as_str()), ("reason", "address_unavailable")];
-    agent.expect("container_net_tcp_connect_failures_total", &labels, count(UNAVAILABLE));
+    agent.expect(&[("container_net_tcp_connect_failures_total", &labels, count(UNAVAILABLE))]);
     Ok(())
 }
 
@@ -115,7 +118,7 @@ pub(super) fn portless() -> Result<()> {
     Ok(())
 }
 
-fn asked(agent: &Agent) -> Result<()> {
+pub(super) fn asked(agent: &Agent) -> Result<()> {
     let server = serve()?;
     // Connected to nothing but itself: an address that is not rewritten leads nowhere.
     let service: SocketAddr = "192.0.2.10:443".parse()?;
@@ -125,7 +128,9 @@ fn asked(agent: &Agent) -> Result<()> {
     drop(rewrite);
     let (service, server) = (service.to_string(), server.to_string());
     let labels = [SELF, ("destination", service.as_str()), ("actual_destination", server.as_str())];
-    agent.expect("container_net_tcp_successful_connects_total", &labels, 4.0);
-    agent.expect("container_net_tcp_bytes_sent_total", &labels, 4321.0);
+    agent.expect(&[
+        ("container_net_tcp_successful_connects_total", &labels, 4.0),
+        ("container_net_tcp_bytes_sent_total", &labels, 4321.0),
+    ]);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -27,7 +27,7 @@ pub(super) fn run_all(agent: &Agent) {
     check("another_network_namespace_is_seen", || namespace(agent));
     check("a_service_owns_its_connections", || service(agent));
     check("datagrams_are_exact", || datagrams::are_exact(agent));
-    check("names_of_destinations_are_seen", || datagrams::names_are_seen(agent));
+    check("names_of_destinations_are_seen", || datagrams::names_are_seen(agent, "127.0.0.1:53"));
 }
 
 /// A connection from before the agent's start, with bytes already on it.
@@ -49,9 +49,9 @@ impl Existing {
     pub(super) fn check(&mut self, agent: &Agent) -> Result<()> {
         let server = self.server.to_string();
         let labels = [SELF, ("destination", server.as_str())];
-        agent.expect("container_net_tcp_active_connections", &labels, 1.0);
+        agent.expect(&[("container_net_tcp_active_connections", &labels, 1.0)]);
         self.stream.write_all(&[0; 321]).context("send after the agent's start")?;
-        agent.expect("container_net_tcp_bytes_sent_total", &labels, 321.0);
+        agent.expect(&[("container_net_tcp_bytes_sent_total", &labels, 321.0)]);
         ensure!(
             agent.metrics()?.sum("container_net_tcp_successful_connects_total", &labels) == 0.0,
             "its connect was before the agent's start"
@@ -67,17 +67,16 @@ fn connects_and_bytes(agent: &Agent) -> Result<()> {
     let server = server.to_string();
     let labels = [SELF, ("destination", &server), ("actual_destination", &server)];
     let connections = CONNECTS + 1;
-    agent.expect("container_net_tcp_successful_connects_total", &labels, count(connections));
-    agent.expect("container_net_tcp_bytes_sent_total", &labels, count(BYTES));
-    agent.expect(
-        "container_net_tcp_bytes_received_total",
-        &labels,
-        count(connections * u64::from(REPLY_BYTES)),
-    );
-    agent.expect("container_net_tcp_active_connections", &labels, 0.0);
+    let received = count(connections * u64::from(REPLY_BYTES));
     let listener = [SELF, ("listen_addr", server.as_str())];
-    agent.expect("container_net_tcp_inbound_connections_total", &listener, count(connections));
-    agent.expect("container_net_tcp_inbound_bytes_received_total", &listener, count(BYTES));
+    agent.expect(&[
+        ("container_net_tcp_successful_connects_total", &labels, count(connections)),
+        ("container_net_tcp_bytes_sent_total", &labels, count(BYTES)),
+        ("container_net_tcp_bytes_received_total", &labels, received),
+        ("container_net_tcp_active_connections", &labels, 0.0),
+        ("container_net_tcp_inbound_connections_total", &listener, count(connections)),
+        ("container_net_tcp_inbound_bytes_received_total", &listener, count(BYTES)),
+    ]);
     Ok(())
 }
 
@@ -85,31 +84,38 @@ fn refused(agent: &Agent) -> Result<()> {
     let closed = crate::process::free_address();
     traffic::refused(closed, REFUSED)?;
     let labels = [SELF, ("destination", &closed.to_string())];
-    agent.expect("container_net_tcp_failed_connects_total", &labels, count(REFUSED));
+    agent.expect(&[("container_net_tcp_failed_connects_total", &labels, count(REFUSED))]);
     Ok(())
 }
 
 fn listeners(agent: &Agent) -> Result<()> {
     let server = serve()?;
-    agent.expect("container_net_tcp_listen_info", &[SELF, ("listen_addr", &server.to_string())], 1.0);
+    agent.expect(&[("container_net_tcp_listen_info", &[SELF, ("listen_addr", &server.to_string())], 1.0)]);
     Ok(())
 }
 
 fn namespace(agent: &Agent) -> Result<()> {
     let _child = Role::start("namespace")?;
     let destination = format!("127.0.0.1:{NAMESPACE_PORT}");
-    agent.expect("container_net_tcp_active_connections", &[SELF, ("destination", &destination)], 1.0);
-    agent.expect("container_net_tcp_successful_connects_total", &[SELF, ("destination", &destination)], 1.0);
+    let labels = [SELF, ("destination", destination.as_str())];
+    expect_held(agent, &labels);
     Ok(())
 }
 
-fn service(agent: &Agent) -> Result<()> {
+pub(super) fn service(agent: &Agent) -> Result<()> {
     let _child = Role::start("service")?;
     let destination = format!("127.0.0.1:{SERVICE_PORT}");
     let labels = [("container_id", SERVICE), ("destination", destination.as_str())];
-    agent.expect("container_net_tcp_active_connections", &labels, 1.0);
-    agent.expect("container_net_tcp_successful_connects_total", &labels, 1.0);
+    expect_held(agent, &labels);
     Ok(())
+}
+
+/// One connection was made and is open.
+fn expect_held(agent: &Agent, labels: &[(&str, &str)]) {
+    agent.expect(&[
+        ("container_net_tcp_active_connections", labels, 1.0),
+        ("container_net_tcp_successful_connects_total", labels, 1.0),
+    ]);
 }
 
 /// What a child of PID 1 does: it prepares itself, holds one connection and waits for the end of its input.
@@ -117,10 +123,8 @@ fn service(agent: &Agent) -> Result<()> {
 /// # Errors
 /// When it cannot; PID 1 sees its early end.
 pub(super) fn child(role: &str) -> Result<()> {
-    match role {
-        "portless" => return super::endings::portless(),
-        super::memory::ROLE => return super::memory::starve(),
-        _ => {}
+    if role == "portless" {
+        return super::endings::portless();
     }
     let port = match role {
         "namespace" => {
@@ -128,10 +132,7 @@ pub(super) fn child(role: &str) -> Result<()> {
             NAMESPACE_PORT
         }
         "service" => {
-            let directory = format!("/sys/fs/cgroup{SERVICE}");
-            fs::create_dir_all(&directory).context("make the service's cgroup")?;
-            fs::write(format!("{directory}/cgroup.procs"), std::process::id().to_string())
-                .context("move into the service's cgroup")?;
+            move_into(SERVICE)?;
             SERVICE_PORT
         }
         other => anyhow::bail!("unknown role `{other}`"),
@@ -143,6 +144,29 @@ pub(super) fn child(role: &str) -> Result<()> {
     println!("holding");
     std::io::stdin().lines().for_each(drop);
     Ok(())
+}
+
+/// What a child does that is only there to be in a service: some traffic.
+///
+/// # Errors
+/// Of the traffic.
+pub(super) fn child_in(service: &str, arguments: &[&str]) -> Result<()> {
+    move_into(service)?;
+    traffic::run(arguments)
+}
+
+/// A child that moves into a service before it does what the arguments say.
+pub(super) fn command_in(service: &str, arguments: &[&str]) -> Command {
+    let mut command = child_command("in");
+    command.arg(service).args(arguments);
+    command
+}
+
+fn move_into(service: &str) -> Result<()> {
+    let directory = format!("/sys/fs/cgroup{service}");
+    fs::create_dir_all(&directory).context("make the service's cgroup")?;
+    fs::write(format!("{directory}/cgroup.procs"), std::process::id().to_string())
+        .context("move into the service's cgroup")
 }
 
 #[expect(deprecated, reason = "its danger is in sharing file descriptors, which this does not touch")]
@@ -157,15 +181,24 @@ pub(super) struct Role(Child);
 impl Role {
     /// Starts it and waits until it holds its connection.
     pub(super) fn start(role: &str) -> Result<Self> {
-        let mut child = child_command(role)
+        Self::spawn(child_command(role), "holding").map(|(role, _)| role)
+    }
+
+    /// Starts traffic in a service and waits until it says so by this word; returns what follows that.
+    pub(super) fn start_in(service: &str, arguments: &[&str], word: &str) -> Result<(Self, String)> {
+        Self::spawn(command_in(service, arguments), word)
+    }
+
+    fn spawn(mut command: Command, word: &str) -> Result<(Self, String)> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("start the {role}"))?;
+            .with_context(|| format!("start {command:?}"))?;
         let output = child.stdout.take().context("take the child's output")?;
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        ensure!(lines.any(|line| line == "holding"), "the {role} ended early");
-        Ok(Self(child))
+        let said = lines.find_map(|line| line.strip_prefix(word).map(str::to_owned));
+        Ok((Self(child), said.with_context(|| format!("{command:?} ended early"))?))
     }
 }
 

@@ -6,11 +6,9 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
 use super::tests::{SELF, count, serve_on};
-use super::{AGENT_ADDRESS, Agent, check};
-use crate::http;
+use super::{Agent, check};
 use crate::nat::Nat;
 use crate::process::run;
 use crate::traffic::{self, REPLY_BYTES};
@@ -24,15 +22,14 @@ const VIRTUAL: &str = "10.96.0.10";
 
 /// All of them.
 pub(super) fn run_all(agent: &Agent) {
-    check("connection_tracking_answers", answers);
+    check("connection_tracking_answers", || answers(agent));
     check("rules_of_nftables_lead_to_backends", || nftables(agent));
     check("ipvs_leads_to_backends", || ipvs(agent));
     check("what_ipvs_does_not_track_is_told_as_asked", || untracked(agent));
 }
 
-fn answers() -> Result<()> {
-    let answer = http::get(AGENT_ADDRESS, "/status", &[])?;
-    let status: Value = serde_json::from_slice(&answer.body).context("parse /status")?;
+fn answers(agent: &Agent) -> Result<()> {
+    let status = agent.status()?;
     let probes = status["probes"].as_array().context("/status has no list `probes`")?;
     let probe =
         probes.iter().find(|probe| probe["name"] == "net/translation").context("no net/translation")?;
@@ -99,11 +96,13 @@ fn leads(agent: &Agent, service: SocketAddr, actual: SocketAddr) -> Result<()> {
     let (service, actual) = (service.to_string(), actual.to_string());
     let labels = [SELF, ("destination", service.as_str()), ("actual_destination", actual.as_str())];
     let connections = CONNECTS + 1;
-    agent.expect("container_net_tcp_successful_connects_total", &labels, count(connections));
-    agent.expect("container_net_tcp_bytes_sent_total", &labels, count(BYTES));
     let received = count(connections * u64::from(REPLY_BYTES));
-    agent.expect("container_net_tcp_bytes_received_total", &labels, received);
-    agent.expect("container_net_tcp_active_connections", &labels, 0.0);
+    agent.expect(&[
+        ("container_net_tcp_successful_connects_total", &labels, count(connections)),
+        ("container_net_tcp_bytes_sent_total", &labels, count(BYTES)),
+        ("container_net_tcp_bytes_received_total", &labels, received),
+        ("container_net_tcp_active_connections", &labels, 0.0),
+    ]);
     let metrics = agent.metrics()?;
     let pairs = metrics.select("container_net_tcp_successful_connects_total", &labels[..2]);
     ensure!(pairs.len() == 1, "it leads to more than one place: {pairs:?}");
