@@ -59,6 +59,14 @@ impl MadeUp {
         write(&self.proc_root().join(path), text);
     }
 
+    /// A path of process 1's root, with the directories around it.
+    #[track_caller]
+    pub fn host_path(&self, path: &str) -> PathBuf {
+        let path = self.proc_root().join("1/root").join(path);
+        fs::create_dir_all(path.parent().expect("a file stands in a directory")).expect("create a directory");
+        path
+    }
+
     /// A process with one thread, in these groups (lines of `/proc/<pid>/cgroup`), that sees these mounts.
     #[track_caller]
     pub fn process(&self, pid: u32, groups: &str, mountinfo: &str) {

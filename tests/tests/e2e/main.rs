@@ -32,6 +32,7 @@ mod surface;
 mod tcp;
 mod trees;
 mod udp;
+mod units;
 mod usage;
 mod volumes;
 mod zones;

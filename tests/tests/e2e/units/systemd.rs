@@ -1,0 +1,99 @@
+//! A stand-in for systemd's manager on D-Bus, as `org.freedesktop.systemd1(5)` describes it.
+
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use futures_util::StreamExt as _;
+use tokio::net::UnixListener;
+use zbus::connection::Builder;
+use zbus::message::Type;
+use zbus::{Connection, Guid, Message, MessageStream, ObjectPath, Variant};
+
+/// Name of a unit, its type, and the units that trigger it.
+pub type Unit = (&'static str, &'static str, &'static [&'static str]);
+
+/// Objects of units are below this path, by their number here.
+const OBJECTS: &str = "/org/freedesktop/systemd1/unit/number_";
+
+/// Listens on systemd's own socket, in a thread that ends with the test process.
+#[track_caller]
+pub fn listen(socket: &Path, units: &'static [Unit]) {
+    let socket = socket.to_owned();
+    in_thread(move |ready| async move {
+        let listener = UnixListener::bind(socket).expect("listen as systemd");
+        ready.send(()).expect("the test waits");
+        while let Ok((stream, _)) = listener.accept().await {
+            let builder = Builder::unix_stream(stream.into_std().expect("a socket"));
+            // Whoever goes away ends only this connection.
+            if let Ok(connection) = builder.server(Guid::generate()).p2p().build().await {
+                tokio::spawn(serve(connection, units));
+            }
+        }
+    });
+}
+
+/// Takes systemd's name on a bus, in a thread that ends with the test process.
+#[track_caller]
+pub fn join(bus: &Path, units: &'static [Unit]) {
+    let address = format!("unix:path={}", bus.display());
+    in_thread(move |ready| async move {
+        let builder = Builder::address(address.as_str()).name("org.freedesktop.systemd1");
+        let connection = builder.build().await.expect("join the bus");
+        ready.send(()).expect("the test waits");
+        serve(connection, units).await;
+    });
+}
+
+/// Runs a task until it is ready, and on.
+#[track_caller]
+fn in_thread<T: Future<Output = ()>>(task: impl FnOnce(SyncSender<()>) -> T + Send + 'static) {
+    let (ready, waiting) = sync_channel(1);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("make a runtime").block_on(task(ready));
+    });
+    waiting.recv().expect("systemd's stand-in starts");
+}
+
+async fn serve(connection: Connection, units: &'static [Unit]) {
+    let mut calls = MessageStream::from(&connection);
+    while let Some(Ok(call)) = calls.next().await {
+        if call.message_type() == Type::MethodCall {
+            // Whoever has gone gets no answer.
+            let _ = answer(&connection, &call, units).await;
+        }
+    }
+}
+
+async fn answer(connection: &Connection, call: &Message, units: &[Unit]) -> zbus::Result<()> {
+    let header = call.header();
+    let (path, member) = (header.path().map(ToString::to_string), header.member().map(ToString::to_string));
+    let (path, member) = (path.unwrap_or_default(), member.unwrap_or_default());
+    if (path.as_str(), member.as_str()) == ("/org/freedesktop/systemd1", "GetUnit") {
+        let name: String = call.body().deserialize()?;
+        return match units.iter().position(|unit| unit.0 == name) {
+            Some(number) => {
+                connection.reply(&header, &ObjectPath::try_from(format!("{OBJECTS}{number}"))?).await
+            }
+            None => {
+                connection.reply_error(&header, "org.freedesktop.systemd1.NoSuchUnit", &"not loaded").await
+            }
+        };
+    }
+    let number = path.strip_prefix(OBJECTS).and_then(|number| number.parse::<usize>().ok());
+    let property = call.body().deserialize::<(String, String)>();
+    if let (Some((_, kind, triggers)), "Get", Ok((interface, name))) =
+        (number.and_then(|number| units.get(number)), member.as_str(), property)
+    {
+        match (interface.as_str(), name.as_str()) {
+            ("org.freedesktop.systemd1.Service", "Type") => {
+                return connection.reply(&header, &Variant::from(*kind)).await;
+            }
+            ("org.freedesktop.systemd1.Unit", "TriggeredBy") => {
+                return connection.reply(&header, &Variant::from(triggers.to_vec())).await;
+            }
+            _ => {}
+        }
+    }
+    connection.reply_error(&header, "org.freedesktop.DBus.Error.UnknownMethod", &"not here").await
+}
