@@ -7,7 +7,10 @@ use aya_ebpf::{
 };
 use sonde_abi::{
     block::{BioCounts, BioKey},
-    budget::{ANSWERS_BYTES, CONNS_MAX, EVENTS_BYTES, EXITED_MAX, LOSSES_MAX, UDP_OWNERS_MAX, VICTIMS_MAX},
+    budget::{
+        ANSWERS_BYTES, CONNS_MAX, EVENTS_BYTES, EXITED_MAX, LOSSES_MAX, UDP_OWNERS_MAX, UDP_PEERS_MAX,
+        VICTIMS_MAX,
+    },
     dns::AnswerRecord,
     latency::{self, DiskLatencyKey, Latency, RunQueueKey},
     process::{Exited, OwnerKey, pass},
@@ -76,6 +79,21 @@ pub static PASS: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static UDP_BY_OWNER: HashMap<udp::OwnerKey, udp::Totals, UDP_OWNERS_MAX, NO_PREALLOC> = HashMap::new();
 
+/// Datagrams of the whole node by the addresses at both ends, by turns as [`EXITED_A`]; [`UDP_PEERS_TURN`] tells whose.
+#[btf_map]
+pub static UDP_PEERS_A: HashMap<udp::PeerKey, udp::PeerBytes, UDP_PEERS_MAX, NO_PREALLOC> = HashMap::new();
+/// See [`UDP_PEERS_A`].
+#[btf_map]
+pub static UDP_PEERS_B: HashMap<udp::PeerKey, udp::PeerBytes, UDP_PEERS_MAX, NO_PREALLOC> = HashMap::new();
+
+/// What found no room in [`UDP_PEERS_A`] and [`UDP_PEERS_B`], and how fast these fill.
+#[btf_map]
+pub static UDP_PEERS_REST: PerCpuArray<udp::PeerBytes, 1> = PerCpuArray::new();
+
+/// Which of the two maps is written, as a mark of `sonde_abi::process::pass`; written by the agent.
+#[btf_map]
+pub static UDP_PEERS_TURN: Array<u64, 1> = Array::new();
+
 /// DNS answers, by `dns_ingress`. It wakes nobody: the agent comes by timer, and full means a counted loss.
 #[btf_map]
 pub static ANSWERS: RingBuf<u64, ANSWERS_BYTES> = RingBuf::new();
@@ -98,7 +116,13 @@ const FORCE_WAKEUP: u64 = 2;
 /// The mark of the pass that the agent began last; see `sonde_abi::process::pass`.
 #[inline(always)]
 pub fn pass_mark() -> u64 {
-    PASS.get(0).map_or(0, |mark| {
+    mark_in(&PASS)
+}
+
+/// The mark that the agent wrote last.
+#[inline(always)]
+pub fn mark_in(map: &Array<u64, 1>) -> u64 {
+    map.get(0).map_or(0, |mark| {
         // SAFETY: a value of a map; user space writes its eight bytes at once.
         unsafe { (&raw const *mark).read_volatile() }
     })

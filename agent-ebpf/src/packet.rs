@@ -3,7 +3,7 @@
 //! These programs run for every packet of every socket below the cgroup. [`watch`] makes them: what it makes cannot
 //! return anything but 1, which lets the packet pass.
 
-use aya_ebpf::{EbpfContext as _, programs::SkBuffContext};
+use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_sk_fullsock, programs::SkBuffContext};
 
 /// `IPPROTO_TCP`.
 pub const TCP: u8 = 6;
@@ -29,6 +29,42 @@ macro_rules! watch {
     };
 }
 pub(crate) use watch;
+
+/// Whether the packet's socket is a UDP one; a raw socket may hear the same datagram.
+#[inline(always)]
+pub fn is_of_udp_socket(ctx: &SkBuffContext) -> bool {
+    const SOCK_DGRAM: u32 = 2;
+    // SAFETY: a field of the context, and a helper that takes it; both are null unless there is a whole socket.
+    unsafe {
+        let sk = (*ctx.skb.skb).__bindgen_anon_2.sk;
+        if sk.is_null() {
+            return false;
+        }
+        let sk = bpf_sk_fullsock(sk);
+        !sk.is_null() && (*sk).protocol == u32::from(UDP) && (*sk).type_ == SOCK_DGRAM
+    }
+}
+
+/// The packet's source and destination, IPv4 mapped to IPv6.
+#[inline(always)]
+pub fn addresses(ctx: &SkBuffContext) -> Option<[[u8; 16]; 2]> {
+    if version(ctx)? == 4 {
+        let [a, b, c, d, e, f, g, h] = ctx.load::<[u8; 8]>(12).ok()?;
+        let mapped = |[a, b, c, d]: [u8; 4]| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d];
+        Some([mapped([a, b, c, d]), mapped([e, f, g, h])])
+    } else {
+        ctx.load::<[[u8; 16]; 2]>(8).ok()
+    }
+}
+
+/// Whether an arriving packet is for this host alone, neither broadcast nor multicast.
+#[inline(always)]
+pub fn is_unicast(ctx: &SkBuffContext) -> bool {
+    /// include/uapi/linux/if_packet.h.
+    const PACKET_HOST: u32 = 0;
+    // SAFETY: a field of the context.
+    unsafe { (*ctx.skb.skb).pkt_type == PACKET_HOST }
+}
 
 /// The protocol above IP, of packets whose IP header can be read directly. Of IPv6 the first header's.
 #[inline(always)]

@@ -4,10 +4,12 @@
 //!   of the four functions that move datagrams (nothing runs for TCP), or the tracepoints that every socket's send and
 //!   receive pass.
 //! * [`packets`]: counted per packet where neither can be had. Knows the cgroup, but no process.
+//! * [`peers`]: per packet for the whole node, by the addresses at both ends.
 //! * [`sockets`]: drops, by an iterator over the open sockets and a hook at their end.
 
 mod calls;
 mod packets;
+mod peers;
 mod sockets;
 
 use aya_ebpf::helpers::bpf_get_current_task;

@@ -15,6 +15,7 @@ mod iterator;
 mod latency;
 mod object;
 mod offsets;
+mod peers;
 mod ring;
 mod signature;
 mod stats;
@@ -32,6 +33,7 @@ use sonde_abi::{
     block::{BioCounts, BioKey},
     latency::{DiskLatencyKey, Latency, RunQueueKey},
     process::{Exited, OwnerKey},
+    udp::{PeerBytes, PeerKey},
 };
 
 pub use feature::{Choice, FeatureId, FeatureStatus, Verdict};
@@ -42,6 +44,7 @@ pub use stats::{LossCount, MapStats, ProgramStats};
 use self::{
     drops::Drops,
     latency::Latencies,
+    peers::Peers,
     ring::Ring,
     turns::{Mark, Sums},
 };
@@ -114,6 +117,7 @@ struct Loaded {
     disk_latencies: Latencies<{ size_of::<DiskLatencyKey>() }>,
     drops: Drops,
     datagrams: HashMap<MapData, DatagramsKey, DatagramsValue>,
+    peers: Peers,
     answers: Ring,
     iterator_buffer: Vec<u8>,
     map_fds: Vec<(String, OwnedFd)>,
@@ -267,6 +271,28 @@ impl Kernel {
         }
     }
 
+    /// Ends what the next [`Self::take_peers`] hands over.
+    pub fn turn_peers(&mut self) {
+        if self.has(FeatureId::UdpPeers)
+            && let Some(loaded) = self.loaded.as_mut()
+        {
+            loaded.peers.turn();
+        }
+    }
+
+    /// Hands over the node's datagrams by both ends, up to [`Self::turn_peers`]. To be called some time after it.
+    pub fn take_peers(&mut self, handle: impl FnMut(&PeerKey, &PeerBytes)) {
+        if let Some(loaded) = self.loaded.as_mut() {
+            loaded.peers.take(handle);
+        }
+    }
+
+    /// The node's datagrams that found no room between two readings, and how fast room is taken; since the start.
+    pub fn peers_rest(&self) -> PeerBytes {
+        let loaded = self.loaded.as_ref().filter(|_| self.has(FeatureId::UdpPeers));
+        loaded.map_or_else(PeerBytes::default, |loaded| loaded.peers.rest())
+    }
+
     /// Makes the kernel half forget the datagrams of a process that is gone.
     pub fn forget_datagrams(&mut self, key: &[u8]) {
         if let (Some(loaded), Ok(key)) = (self.loaded.as_mut(), key.try_into()) {
@@ -332,6 +358,12 @@ impl Loaded {
         let run_queues = Latencies::new(map("RUN_QUEUE")?)?;
         let disk_latencies = Latencies::new(map("DISK_LATENCY")?)?;
         let drops = Drops::new(map("DROPS")?, reasons)?;
+        let peers = Peers::new([
+            map("UDP_PEERS_A")?,
+            map("UDP_PEERS_B")?,
+            map("UDP_PEERS_REST")?,
+            map("UDP_PEERS_TURN")?,
+        ])?;
         Ok(Self {
             mark,
             exited,
@@ -344,6 +376,7 @@ impl Loaded {
             conns,
             losses,
             datagrams,
+            peers,
             answers,
             iterator_buffer: Vec::new(),
             map_fds,

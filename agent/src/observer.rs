@@ -13,6 +13,7 @@ mod names;
 mod namespaces;
 mod optional;
 mod overflows;
+mod peers;
 mod processes;
 mod series;
 mod suspects;

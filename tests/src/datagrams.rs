@@ -4,7 +4,7 @@
 //! waits for each answer before it sends the next datagram, so that nothing is lost on the way.
 
 use std::io::{BufRead, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,15 +17,16 @@ const SMALL_BUFFER: usize = 1;
 
 /// What `run` knows.
 pub const USAGE: &str = "\
-udp serve ADDRESS          answer every datagram with its length; never ends
-udp sink ADDRESS           take every datagram, answer none; never ends
-udp ask ADDRESS N BYTES    send N datagrams of BYTES and take their answers
-udp stay ADDRESS N BYTES   the same, and never end
-udp many ADDRESS N BYTES   the same from N sockets that are open at once
-udp send ADDRESS N BYTES   send N datagrams of BYTES
-udp refused ADDRESS N      send N datagrams that must be refused
-udp too-large ADDRESS N    try to send N datagrams larger than any may be
-udp hoard ADDRESS          take nothing with a small buffer; upon `count` take what is there and say how much";
+udp serve ADDRESS            answer every datagram with its length; never ends
+udp sink ADDRESS             take every datagram, answer none; never ends
+udp ask ADDRESS N BYTES      send N datagrams of BYTES and take their answers
+udp stay ADDRESS N BYTES     the same, and never end
+udp many ADDRESS N BYTES     the same from N sockets that are open at once
+udp send ADDRESS N BYTES     send N datagrams of BYTES
+udp scatter ADDRESS N BYTES  send a datagram of BYTES to each of N IPv4 addresses, from this one on
+udp refused ADDRESS N        send N datagrams that must be refused
+udp too-large ADDRESS N      try to send N datagrams larger than any may be
+udp hoard ADDRESS            take nothing with a small buffer; upon `count` take what is there and say how much";
 
 /// Does what the arguments say.
 ///
@@ -44,6 +45,7 @@ pub fn run(arguments: &[&str]) -> Result<()> {
         }
         ["many", address, count, bytes] => many(address, parse(count)?, parse(bytes)?),
         ["send", address, count, bytes] => send(address, parse(count)?, parse(bytes)?),
+        ["scatter", address, count, bytes] => scatter(parse(address)?, parse(count)?, parse(bytes)?),
         ["refused", address, count] => refused(address, parse(count)?),
         ["too-large", address, count] => too_large(address, parse(count)?),
         ["hoard", address] => hoard(&bind(address)?, std::io::stdin().lock()),
@@ -131,6 +133,18 @@ pub fn send(address: &str, count: u64, bytes: usize) -> Result<()> {
     let socket = connect(address)?;
     let payload = vec![b'x'; bytes];
     (0..count).try_for_each(|_| socket.send(&payload).context("send").map(drop))?;
+    println!("sent {count}");
+    Ok(())
+}
+
+/// Sends one datagram to each of many addresses, as fast as it goes.
+fn scatter(first: SocketAddrV4, count: u32, bytes: usize) -> Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("bind")?;
+    let payload = vec![b'x'; bytes];
+    for index in 0..count {
+        let to = SocketAddrV4::new(Ipv4Addr::from_bits(first.ip().to_bits() + index), first.port());
+        socket.send_to(&payload, to).with_context(|| format!("send to {to}"))?;
+    }
     println!("sent {count}");
     Ok(())
 }

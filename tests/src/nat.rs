@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::netns::Netns;
 use crate::process::run;
 
+/// What is led from one address to another.
+const PROTOCOLS: [&str; 2] = ["tcp", "udp"];
+
 /// Where rules are made.
 #[derive(Debug)]
 enum Place {
@@ -69,8 +72,10 @@ impl Nat {
     pub fn forward(self, from: &str, to: &str) -> Self {
         let nat = self.lead("prerouting", from, to);
         let (family, ip, port) = split(to);
-        let to = format!("{family} daddr {ip} tcp dport {port}");
-        nat.nft(&format!("add rule inet {} postrouting {to} masquerade", nat.table));
+        for protocol in PROTOCOLS {
+            let to = format!("{family} daddr {ip} {protocol} dport {port}");
+            nat.nft(&format!("add rule inet {} postrouting {to} masquerade", nat.table));
+        }
         nat
     }
 
@@ -84,8 +89,10 @@ impl Nat {
 
     fn lead(self, chain: &str, from: &str, to: &str) -> Self {
         let (family, ip, port) = split(from);
-        let rule = format!("{family} daddr {ip} tcp dport {port} dnat {family} to {to}");
-        self.nft(&format!("add rule inet {} {chain} {rule}", self.table));
+        for protocol in PROTOCOLS {
+            let rule = format!("{family} daddr {ip} {protocol} dport {port} dnat {family} to {to}");
+            self.nft(&format!("add rule inet {} {chain} {rule}", self.table));
+        }
         self
     }
 

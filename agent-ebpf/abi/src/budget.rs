@@ -37,6 +37,10 @@ pub const VICTIMS_MAX: usize = 256;
 /// Processes that used UDP since the agent last looked, and those that still might. Entries are allocated when used.
 pub const UDP_OWNERS_MAX: usize = 1 << 14;
 
+/// Pairs of addresses that datagrams go between, of the time between two readings; those beyond are one sum. There are
+/// two maps, and entries are allocated when used.
+pub const UDP_PEERS_MAX: usize = 1 << 13;
+
 /// Bytes of the ring of DNS answers: some 1,500 of 170 bytes, drained every 100 ms. It is one of its own so that a flood
 /// of answers costs no other event.
 pub const ANSWERS_BYTES: usize = 1 << 18;
@@ -141,6 +145,16 @@ pub const MAPS: &[MapCost] = &[
         value: size_of::<udp::Totals>(),
         max_entries: UDP_OWNERS_MAX,
     },
+    peers("UDP_PEERS_A"),
+    peers("UDP_PEERS_B"),
+    MapCost {
+        name: "UDP_PEERS_REST",
+        shape: Shape::PerCpuArray,
+        key: 4,
+        value: size_of::<udp::PeerBytes>(),
+        max_entries: 1,
+    },
+    MapCost { name: "UDP_PEERS_TURN", shape: Shape::Array, key: 4, value: 8, max_entries: 1 },
     MapCost { name: "ANSWERS", shape: Shape::Ring, key: 0, value: 0, max_entries: ANSWERS_BYTES },
     MapCost {
         name: "ANSWER",
@@ -163,6 +177,12 @@ const fn exited(name: &'static str) -> MapCost {
 const fn bios(name: &'static str) -> MapCost {
     let (key, value) = (size_of::<BioKey>(), size_of::<BioCounts>());
     MapCost { name, shape: Shape::HashOnDemand, key, value, max_entries: 1 }
+}
+
+/// One of the two maps of datagrams by their ends.
+const fn peers(name: &'static str) -> MapCost {
+    let (key, value) = (size_of::<udp::PeerKey>(), size_of::<udp::PeerBytes>());
+    MapCost { name, shape: Shape::HashOnDemand, key, value, max_entries: UDP_PEERS_MAX }
 }
 
 /// A map of histograms.

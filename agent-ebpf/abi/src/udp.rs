@@ -1,8 +1,12 @@
 //! UDP: what each process sent and received, and what its sockets dropped.
 
+mod peers;
+
 use core::mem::size_of;
 
 use crate::record::{Header, Record};
+
+pub use peers::{PeerBytes, PeerKey};
 
 /// Kinds 0x60–0x6f belong to this family. A process used UDP for the first time.
 pub const KIND_OWNER: u16 = 0x60;

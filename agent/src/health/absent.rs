@@ -105,6 +105,7 @@ fn only_by(feature: FeatureId) -> &'static [&'static Metric] {
         | FeatureId::ProcessOom
         | FeatureId::DiskIo
         | FeatureId::CgroupDirectories
+        | FeatureId::UdpPeers
         | FeatureId::UdpReleases => &[],
     }
 }

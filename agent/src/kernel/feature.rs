@@ -33,6 +33,8 @@ pub enum FeatureId {
     CgroupDirectories,
     /// What each process sends and receives over UDP.
     UdpTraffic,
+    /// What the node sends and receives over UDP, by the other end.
+    UdpPeers,
     /// What open UDP sockets dropped.
     UdpSockets,
     /// What closed UDP sockets dropped.
@@ -78,6 +80,7 @@ impl FeatureId {
         Self::Drops,
         Self::CgroupDirectories,
         Self::UdpTraffic,
+        Self::UdpPeers,
         Self::UdpSockets,
         Self::UdpReleases,
         Self::DnsAnswers,
@@ -98,6 +101,7 @@ impl FeatureId {
             Self::Drops => ("drops", "reasons"),
             Self::CgroupDirectories => ("cgroup", "directories"),
             Self::UdpTraffic => ("udp", "traffic"),
+            Self::UdpPeers => ("udp", "peers"),
             Self::UdpSockets => ("udp", "sockets"),
             Self::UdpReleases => ("udp", "releases"),
             Self::DnsAnswers => ("dns", "answers"),
@@ -148,6 +152,11 @@ impl FeatureId {
                     reads_structures: false,
                 },
             ],
+            Self::UdpPeers => &[Choice::CgroupRoot {
+                programs: &["udp_peers_egress", "udp_peers_ingress"],
+                hook: "cgroup_skb",
+                reads_structures: false,
+            }],
             Self::UdpSockets => &[Choice::Iterator("udp_iter", "task_file")],
             Self::UdpReleases => &[Choice::CgroupRoot {
                 programs: &["udp_release"],
@@ -234,7 +243,7 @@ impl FeatureId {
                 "cgroup",
                 "kernfs_node",
             ],
-            Self::DnsAnswers => &[],
+            Self::UdpPeers | Self::DnsAnswers => &[],
         }
     }
 
@@ -269,6 +278,7 @@ impl FeatureId {
             Self::Drops => "the reasons for dropped packets are not counted",
             Self::CgroupDirectories => "containers that live shorter than a rescan may stay unnamed",
             Self::UdpTraffic => "UDP traffic is not counted",
+            Self::UdpPeers => "the node's traffic by zone has no UDP in it",
             Self::UdpSockets => "datagrams that open sockets drop are not counted",
             Self::UdpReleases => "datagrams that a socket drops just before its end are not counted",
             Self::DnsAnswers => "addresses have no names",

@@ -17,9 +17,9 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Takes the map.
+    /// Takes the map of marks.
     pub fn new(map: Map) -> Result<Self, String> {
-        let map = Array::try_from(map).map_err(|error| format!("map `PASS`: {error}"))?;
+        let map = Array::try_from(map).map_err(|error| format!("map of marks: {error}"))?;
         Ok(Self { map, mark: 0 })
     }
 

@@ -1,4 +1,4 @@
-//! The counters, by where the other end is. Of TCP: datagrams are counted per workload, without their peers.
+//! The counters, by where the other end is.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -42,6 +42,9 @@ pub struct NodeTotals {
     host: HashSet<IpAddr>,
     local: LocalAddresses,
     pub(super) tcp: BTreeMap<Place, Traffic>,
+    pub(super) udp: BTreeMap<Place, Traffic>,
+    /// UDP whose other end is not known, because there were too many at once.
+    pub(super) udp_rest: Traffic,
 }
 
 /// The counters at one moment.
@@ -59,6 +62,20 @@ impl NodeTotals {
     /// Where TCP connections are counted.
     pub fn tcp(&mut self, now: BootNanos) -> View<'_> {
         View { totals: self, now }
+    }
+
+    /// Adds datagrams between an address of this node and others. To be told in batches, after [`Self::learn`] heard of
+    /// all addresses of this node in them.
+    pub fn add_datagrams(&mut self, peer: IpAddr, sent: u64, received: u64) {
+        let place = self.place(peer);
+        let traffic = self.udp.entry(place).or_default();
+        traffic.sent += sent;
+        traffic.received += received;
+    }
+
+    /// Takes the bytes of all datagrams so far whose other end is not known.
+    pub fn set_datagrams_rest(&mut self, sent: u64, received: u64) {
+        self.udp_rest = Traffic { sent, received, ..Traffic::default() };
     }
 
     /// A socket of this node has the address. To be told before what a batch of events counts: who connects is heard

@@ -5,8 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    clock, datagrams, latency::LatencyLabels, listening::Listening, measured, names, namespaces::Namespaces,
-    optional::Optional, overflows, processes, series::SeriesLabels, suspects::Suspects, traffic,
+    clock, datagrams,
+    latency::LatencyLabels,
+    listening::Listening,
+    measured, names,
+    namespaces::Namespaces,
+    optional::Optional,
+    overflows,
+    peers::{self, Peers},
+    processes,
+    series::SeriesLabels,
+    suspects::Suspects,
+    traffic,
 };
 use crate::edges::EdgeStats;
 use crate::enrich::runtimes::Inspector;
@@ -81,6 +91,7 @@ pub struct Core {
     pub(super) telemetry: Telemetry,
     pub(super) measurements: Measurements,
     optional: Optional,
+    peers: Peers,
     series: SeriesLabels,
     latency: LatencyLabels,
     listening: Listening,
@@ -97,6 +108,7 @@ impl Core {
             telemetry: Telemetry::new(clock::unix()),
             measurements: Measurements::default(),
             optional: Optional::default(),
+            peers: Peers::default(),
             series: SeriesLabels::default(),
             latency: LatencyLabels::default(),
             listening: Listening::new(Namespaces::new(&parts.proc_root), parts.listening),
@@ -130,6 +142,7 @@ impl Core {
         if datagrams::is_pressing(&self.parts.datagrams) {
             self.read_datagrams();
         }
+        self.peers.tick(&mut self.parts.kernel, &mut self.parts.totals);
         self.talk_to_runtimes();
         self.parts.translator.tick(clock::boot());
         self.parts.board.beat();
@@ -244,6 +257,8 @@ impl Core {
     /// Reads every source once. Events first and last: a connection that opens or closes during the pass is then told
     /// by both sources, and the tables make one of it.
     fn observe(&mut self) {
+        peers::take(&mut self.parts.kernel, &mut self.parts.totals);
+        self.peers.turn(&mut self.parts.kernel, &mut self.parts.totals);
         self.drain();
         self.talk_to_runtimes();
         self.pass_tasks();
@@ -251,6 +266,7 @@ impl Core {
         self.pass_sockets();
         self.pass_datagrams();
         self.read_datagrams();
+        peers::take(&mut self.parts.kernel, &mut self.parts.totals);
         self.drain();
         let now = clock::boot();
         self.optional.observe(&mut self.parts.kernel, &mut self.parts.workloads, now);

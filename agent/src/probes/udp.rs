@@ -2,8 +2,10 @@
 
 use sonde_abi::{
     DecodeError, record,
-    udp::{KIND_OWNER, KIND_SOCKET, OwnerKey, Totals, UdpRecord},
+    udp::{KIND_OWNER, KIND_SOCKET, OwnerKey, PeerKey, Totals, UdpRecord},
 };
+
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::model::{CgroupId, DatagramOwner, Datagrams, HostPid, Origin, UdpKind, UdpSocket};
 
@@ -59,6 +61,12 @@ pub fn decode_entry(key: &[u8], value: &[u8]) -> Result<(DatagramOwner, Origin, 
     Ok((owner, origin(owner, cgroup_v1, &value[comm..comm + 16]), counted))
 }
 
+/// The socket's address and the other end's. The former is unspecified where a packet had more receivers than one.
+pub fn ends(key: &PeerKey) -> (IpAddr, IpAddr) {
+    let address = |octets| IpAddr::V6(Ipv6Addr::from(octets)).to_canonical();
+    (address(key.local), address(key.remote))
+}
+
 /// The key of an owner's entry.
 pub fn key(owner: DatagramOwner) -> [u8; size_of::<OwnerKey>()] {
     let mut key = [0; size_of::<OwnerKey>()];
@@ -109,6 +117,19 @@ mod tests {
         assert_eq!(counted, expected);
         assert_eq!(decode_entry(&key(OWNER)[..20], &value), Err(DecodeError::Short));
         assert_eq!(decode_entry(&key(OWNER), &value[..100]), Err(DecodeError::Short));
+    }
+
+    #[test]
+    fn ends_are_addresses_of_their_family() {
+        let octets = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
+        let key = |local, remote| PeerKey { local: octets(local), remote: octets(remote) };
+        let ends = |local, remote| ends(&key(local, remote));
+        assert_eq!(
+            ends("::ffff:10.0.0.1", "::ffff:8.8.8.8"),
+            (IpAddr::from([10, 0, 0, 1]), IpAddr::from([8, 8, 8, 8]))
+        );
+        let six: IpAddr = "2001:db8::1".parse().unwrap();
+        assert_eq!(ends("::", "2001:db8::1"), (IpAddr::V6(Ipv6Addr::UNSPECIFIED), six));
     }
 
     #[test]

@@ -125,3 +125,26 @@ fn without_a_zone_nothing_is_said_about_crossing_and_without_traffic_nothing_at_
         ]
     );
 }
+
+#[test]
+fn datagrams_have_a_place_of_their_own_and_what_found_none_is_shown() {
+    let mut totals = totals(&["10.2.0.0/16=b"], Some("a"));
+    totals.learn(ip("10.2.0.1"), NOW);
+    for (peer, bytes) in [("10.2.9.9", 1), ("10.2.8.8", 2), ("10.2.0.1", 4), ("::1", 8), ("ff02::1", 16)] {
+        totals.add_datagrams(ip(peer), bytes, 0);
+    }
+    totals.set_datagrams_rest(32, 64);
+    totals.set_datagrams_rest(64, 64);
+    let sent: Vec<String> =
+        lines(&totals).into_iter().filter(|line| line.starts_with("traffic_sent")).collect();
+    assert_eq!(
+        sent,
+        [
+            "traffic_sent_bytes_total class=local cross_zone=false protocol=udp zone=a 4",
+            "traffic_sent_bytes_total class=loopback cross_zone=false protocol=udp zone=a 8",
+            "traffic_sent_bytes_total class=multicast protocol=udp 16",
+            "traffic_sent_bytes_total class=private cross_zone=true protocol=udp zone=b 3",
+            "traffic_sent_bytes_total class=~overflow protocol=udp 64",
+        ]
+    );
+}

@@ -211,11 +211,11 @@ super::catalog! {
         "Bytes per second that the link is good for; absent where the driver does not know",
         from "/sys/class/net/*/speed of process 1";
     NET_TRAFFIC_SENT_BYTES_TOTAL: Counter "node_net_traffic_sent_bytes_total" ["protocol", "zone", "class", "cross_zone"]
-        "Payload bytes that all TCP sockets of the node sent (UDP is not in it), also those of containers that are not shown, by the network at the other end: the zone and class of --network, else loopback, local (an address of this node or of its containers), private, link_local, multicast, public",
-        from "as container_net_tcp_bytes_sent_total; each local socket counts its own view";
+        "Payload bytes that all sockets of the node sent, by protocol (tcp, udp), also those of containers that are not shown, by the network at the other end: the zone and class of --network, else loopback, local (an address of this node or of its containers), private, link_local, multicast, public; ~overflow for UDP with too many others at once",
+        from "tcp: as container_net_tcp_bytes_sent_total; udp: packets, by cgroup_skb/egress; each local socket counts its own view";
     NET_TRAFFIC_RECEIVED_BYTES_TOTAL: Counter "node_net_traffic_received_bytes_total" ["protocol", "zone", "class", "cross_zone"]
-        "Payload bytes that all TCP sockets of the node received (UDP is not in it), by the network at the other end",
-        from "as container_net_tcp_bytes_received_total; each local socket counts its own view";
+        "Payload bytes that arrived at all sockets of the node, by protocol and by the network at the other end; of UDP also what a full receive buffer then drops",
+        from "tcp: as container_net_tcp_bytes_received_total; udp: packets, by cgroup_skb/ingress; each local socket counts its own view";
     NET_TCP_CONNECTIONS_TOTAL: Counter "node_net_tcp_connections_total" ["direction", "zone", "class", "cross_zone"]
         "TCP connections that sockets of the node opened (outbound) or accepted (inbound), by the network at the other end",
         from "tp_btf/inet_sock_set_state";
