@@ -133,7 +133,8 @@ fn gauges_of_memory_and_sockets_are_the_kernels() {
     assert!((0.8..1.2).contains(&(grown / SHARED as f64)), "{grown} bytes more are shared");
 }
 
-/// Rows of a table of devices that the agent shows, by metric: before and after a snapshot.
+/// Rows of a table of devices that the agent shows, by metric: before and after a snapshot. A metric has its column, and
+/// how many of that make one of its unit.
 fn compare(
     label: &str,
     metrics: &[(&str, usize, f64)],
@@ -143,13 +144,13 @@ fn compare(
     let before = table();
     let snapshot = fresh(agent);
     let after = table();
-    for (name, column, unit) in metrics {
+    for (name, column, per_unit) in metrics {
         let shown = snapshot.select(name, &[]);
         assert!(!shown.is_empty(), "{name} has no series");
         for sample in shown {
             let device = &sample.labels[label];
             let find = |rows: &[(String, Vec<f64>)]| {
-                rows.iter().find(|(known, _)| known == device).map(|(_, values)| values[*column] * unit)
+                rows.iter().find(|(known, _)| known == device).map(|(_, values)| values[*column] / per_unit)
             };
             // One of another test may come and go in between.
             if let (Some(low), Some(high)) = (find(&before), find(&after)) {
@@ -185,7 +186,8 @@ fn disks_and_interfaces_are_the_kernels() {
     require!(Need::Root, Need::Tool("prometheus"));
     let agent = Sonde::agent().start();
     let prometheus = Tsdb::start(Kind::PrometheusScraping(agent.address()));
-    let (sector, millisecond) = (512.0, 1e-3);
+    // How many make a byte or a second: a quotient is what is nearest to the true one, a product of 1e-3 is not.
+    let (sector, millisecond) = (1.0 / 512.0, 1e3);
     let of_disks = [
         ("node_resources_disk_reads_total", 0, 1.0),
         ("node_resources_disk_read_bytes_total", 2, sector),
