@@ -1,5 +1,7 @@
 //! Whom to ask about pods.
 
+use std::net::IpAddr;
+
 use super::build::Reader;
 use crate::enrich::kubernetes::{Endpoint, PodLabel, Settings};
 
@@ -41,9 +43,13 @@ impl Reader<'_> {
                     self.problem(api, "needs kubernetes-node");
                     return None;
                 }
-                (None, None, _) => return None,
+                (None, None, _) => {
+                    self.needless();
+                    return None;
+                }
             },
         };
+        self.judge_token(kubelet.or(api).map(|url| url.text).as_deref().unwrap_or_default());
         for given in self.sources.all("kubernetes-label").to_vec() {
             if given.text.is_empty() || given.text.len() > 317 || settings.labels.len() >= MAX_LABELS {
                 self.problem(&given, "is no label, or one too many");
@@ -57,5 +63,33 @@ impl Reader<'_> {
             }
         }
         Some(settings)
+    }
+
+    /// Nobody is asked, so what says how to ask is a mistake.
+    fn needless(&mut self) {
+        for name in ["node", "token", "ca", "skip-verify", "label"].map(|name| format!("kubernetes-{name}")) {
+            if let Some(given) = self.sources.all(&name).last().cloned() {
+                self.problem(&given, "given without kubelet or kubernetes-api");
+            }
+        }
+    }
+
+    /// Whoever listens on the way could use a token that is not encrypted.
+    fn judge_token(&mut self, url: &str) {
+        let Some(token) = self.text("kubernetes-token") else { return };
+        let Some(host) = url.strip_prefix("http://").map(host) else { return };
+        let is_loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        if !is_loopback {
+            self.problem(&token, format!("would go to {host} without encryption"));
+        }
+    }
+}
+
+/// The host of what follows the scheme of an address.
+fn host(rest: &str) -> &str {
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
     }
 }

@@ -169,15 +169,20 @@ pub static SETTINGS: &[Setting] = &[
         .help("Ask this kubelet for labels and owners of pods"),
     Setting::one("kubernetes-api", "URL", "", "http://HOST[:PORT] or https://HOST[:PORT]; needs kubernetes-node")
         .help("Ask this API server for labels and owners of the node's pods"),
-    Setting::one("kubernetes-node", "NAME", "", "the node's name in Kubernetes")
+    Setting::one("kubernetes-node", "NAME", "", "the node's name in Kubernetes; only beside kubelet or kubernetes-api")
         .help("Name of this node, whose pods the API server is asked for"),
-    Setting::one("kubernetes-token", "FILE", "", "a readable file")
+    Setting::one(
+        "kubernetes-token",
+        "FILE",
+        "",
+        "a readable file; only beside kubelet or kubernetes-api, by https:// or to a loopback address",
+    )
         .help("Bearer token for kubelet or API server, read anew for every question"),
-    Setting::one("kubernetes-ca", "FILE", "", "a readable PEM file")
+    Setting::one("kubernetes-ca", "FILE", "", "a readable PEM file; only beside kubelet or kubernetes-api")
         .help("Trust these authorities for kubelet or API server"),
     Setting::switch("kubernetes-skip-verify", "false")
         .help("Accept any certificate of kubelet or API server"),
-    Setting::many("kubernetes-label", "NAME", "the name of a pod label; at most 16")
+    Setting::many("kubernetes-label", "NAME", "the name of a pod label; at most 16; only beside kubelet or kubernetes-api")
         .help("Show this label of pods in container_kubernetes_info"),
     Setting::one("proc-root", "DIRECTORY", "/proc", "a procfs of the initial PID namespace")
         .help("Where the host's procfs is mounted"),

@@ -267,8 +267,8 @@ fn a_file_that_cannot_be_read_is_one_problem_that_shows_no_line_of_it() {
 fn every_default_is_valid_and_every_setting_is_read() {
     // Reading panics on a default that is not valid; a setting that nobody reads would accept anything.
     for setting in settings::SETTINGS {
-        // Any text is a directory, a key, or is used only beside another setting.
-        if ["data-dir", "api-key", "kubernetes-node", "kubernetes-label"].contains(&setting.name) {
+        // Any text is a directory or a key.
+        if ["data-dir", "api-key"].contains(&setting.name) {
             continue;
         }
         let flag = format!("--{}=( no such thing", setting.name);
@@ -303,6 +303,23 @@ fn kubernetes_is_asked_only_when_told_whom() {
         (&["--kubelet=http://h", "--kubernetes-api=http://h"], "--kubernetes-api: given beside a kubelet"),
         (&["--kubernetes-api=http://h", "--kubernetes-node=a&b"], "--kubernetes-node: is no name of a node"),
         (&["--kubernetes-token=/nonexistent/token"], "--kubernetes-token: cannot read"),
+        (&["--kubernetes-node=n"], "--kubernetes-node: given without kubelet or kubernetes-api"),
+        (&["--kubernetes-label=team"], "--kubernetes-label: given without kubelet or kubernetes-api"),
+        (&["--kubernetes-token=/dev/null"], "--kubernetes-token: given without kubelet or kubernetes-api"),
+        (&["--kubernetes-ca=/dev/null"], "--kubernetes-ca: given without kubelet or kubernetes-api"),
+        (&["--kubernetes-skip-verify"], "--kubernetes-skip-verify: given without kubelet or kubernetes-api"),
+        (
+            &["--kubelet=http://10.0.0.1:10255", "--kubernetes-token=/dev/null"],
+            "--kubernetes-token: would go to 10.0.0.1 without encryption",
+        ),
+        (
+            &["--kubernetes-api=http://[fd00::1]/", "--kubernetes-node=n", "--kubernetes-token=/dev/null"],
+            "--kubernetes-token: would go to fd00::1 without encryption",
+        ),
+        (
+            &["--kubelet=http://127.0.0.1.example.com", "--kubernetes-token=/dev/null"],
+            "--kubernetes-token: would go to 127.0.0.1.example.com without encryption",
+        ),
         (
             &["--kubelet=https://h", "--kubernetes-label=a.b", "--kubernetes-label=a-b"],
             "--kubernetes-label: makes the same label_a_b as a.b",
@@ -311,6 +328,18 @@ fn kubernetes_is_asked_only_when_told_whom() {
         let problems = given(arguments).problems();
         assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{expected}: {problems:?}");
     }
+    let allowed = given(&["--kubernetes-token=/dev/null"]).problems().remove(0);
+    assert!(allowed.contains("only beside kubelet or kubernetes-api"), "{allowed}");
+    for url in [
+        "https://10.0.0.1",
+        "http://127.0.0.1:10255",
+        "http://localhost/",
+        "http://[::1]:1",
+        "http://127.9.9.9",
+    ] {
+        read(&[&format!("--kubelet={url}"), "--kubernetes-token=/dev/null"]).unwrap();
+    }
+    read(&["--kubelet=http://10.0.0.1:10255", "--kubernetes-node=n"]).expect("nothing is secret");
 }
 
 #[test]
