@@ -73,7 +73,8 @@ pub(super) struct Socket {
     pub(super) name: PathBuf,
     /// Its path here.
     pub(super) path: PathBuf,
-    /// A user's socket, held so that what was judged is what is connected to, through `path`.
+    /// A user's socket, held so that what was judged is what is connected to, or one whose path is too long here; either
+    /// is reached through `path`.
     held: Option<Arc<Held>>,
 }
 
@@ -95,9 +96,30 @@ impl PartialEq for Socket {
 }
 
 impl Socket {
+    /// The socket at a path. The place below which the host's root is seen may make the path longer than an address can
+    /// be: then the socket is held, and connected to through its descriptor.
+    fn at(name: PathBuf, path: PathBuf) -> Self {
+        let socket = Self { name, path, held: None };
+        if socket.path.as_os_str().len() <= MAX_PATH || socket.is_list() {
+            return socket;
+        }
+        let opened = rustix::fs::open(&socket.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        match opened.and_then(|file| Ok((rustix::fs::fstat(&file)?, file))) {
+            Ok((stat, file)) => Self::held(socket.name, file, &stat),
+            // To connect to it will fail for the same reason, and say so.
+            Err(_) => socket,
+        }
+    }
+
+    fn held(name: PathBuf, file: OwnedFd, stat: &rustix::fs::Stat) -> Self {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let held = Held { _file: file, device: stat.st_dev, inode: stat.st_ino };
+        Self { name, path, held: Some(Arc::new(held)) }
+    }
+
     /// Whether it is no socket, but podman's list of containers.
     pub(super) fn is_list(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension == "json")
+        self.name.extension().is_some_and(|extension| extension == "json")
     }
 }
 
@@ -130,7 +152,7 @@ impl Sockets {
             if !found.iter().any(|socket| socket.name == name)
                 && let Some(path) = self.place(&name)
             {
-                found.push(Socket { name, path, held: None });
+                found.push(Socket::at(name, path));
             }
         }
         if kind == Kind::Podman && self.usual {
@@ -184,9 +206,7 @@ impl Sockets {
         if stat.st_uid != uid || FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
             return None;
         }
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        let held = Held { _file: file, device: stat.st_dev, inode: stat.st_ino };
-        Some(Socket { name: home.join(socket), path, held: Some(Arc::new(held)) })
+        Some(Socket::held(home.join(socket), file, &stat))
     }
 
     fn place(&self, name: &Path) -> Option<PathBuf> {
@@ -293,6 +313,51 @@ mod tests {
         fs::rename(&directory, users.join("moved")).unwrap();
         std::os::unix::fs::symlink(users.join("moved"), &directory).unwrap();
         assert_eq!(of(own), None, "a link on the way");
+    }
+
+    #[test]
+    fn no_link_of_a_user_is_followed_not_even_to_the_users_own() {
+        let machine = tempfile::tempdir().unwrap();
+        let own = rustix::process::getuid().as_raw();
+        let home = machine.path().join("1/root/run/user").join(own.to_string());
+        fs::create_dir_all(home.join("podman")).unwrap();
+        let sockets = Sockets::of_host(machine.path(), Vec::new());
+        let _own = UnixListener::bind(home.join("podman/podman.sock")).unwrap();
+        assert!(sockets.of_user(Kind::Podman, own).is_some());
+        fs::rename(home.join("podman/podman.sock"), home.join("podman/real.sock")).unwrap();
+        std::os::unix::fs::symlink("real.sock", home.join("podman/podman.sock")).unwrap();
+        assert_eq!(sockets.of_user(Kind::Podman, own), None, "a relative link beside it");
+        fs::remove_file(home.join("podman/podman.sock")).unwrap();
+        std::os::unix::fs::symlink("../podman/real.sock", home.join("podman/podman.sock")).unwrap();
+        assert_eq!(sockets.of_user(Kind::Podman, own), None, "one that goes up and down again");
+        fs::remove_file(home.join("podman/podman.sock")).unwrap();
+        fs::rename(home.join("podman/real.sock"), home.join("podman/podman.sock")).unwrap();
+        assert!(sockets.of_user(Kind::Podman, own).is_some());
+        fs::rename(home.join("podman"), home.join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", home.join("podman")).unwrap();
+        assert_eq!(sockets.of_user(Kind::Podman, own), None, "a relative link on the way");
+    }
+
+    #[test]
+    fn a_socket_whose_path_is_too_long_here_is_reached_all_the_same() {
+        let machine = tempfile::tempdir().unwrap();
+        let directory = format!("/{}", "x".repeat(90));
+        let given = socket(&format!("cri={directory}/long.sock"));
+        let host = machine.path().join("1/root").join(&directory[1..]);
+        fs::create_dir_all(&host).unwrap();
+        // It cannot be bound by its long path either.
+        let listener = UnixListener::bind(machine.path().join("s")).unwrap();
+        fs::rename(machine.path().join("s"), host.join("long.sock")).unwrap();
+        let sockets = Sockets::of_host(machine.path(), vec![given.clone()]);
+        let found = sockets.of_node(Kind::Cri).remove(0);
+        assert!(host.join("long.sock").as_os_str().len() > MAX_PATH);
+        assert_eq!(found.name, given.path);
+        UnixStream::connect(&found.path).unwrap();
+        listener.accept().unwrap();
+        assert_eq!(sockets.of_node(Kind::Cri).first(), Some(&found), "it is the same one");
+        let _another = UnixListener::bind(machine.path().join("t")).unwrap();
+        fs::rename(machine.path().join("t"), host.join("long.sock")).unwrap();
+        assert_ne!(sockets.of_node(Kind::Cri).first(), Some(&found), "a daemon that was started anew");
     }
 
     #[test]
