@@ -3,7 +3,7 @@
 //! [`Kernel::open`] never fails as a whole. Each feature walks its own chain of choices; what cannot be had is a
 //! [`Verdict`] with the kernel's reason, and costs that feature only.
 
-#![allow(unsafe_code, reason = "raw system calls that aya 0.14 does not offer")]
+#![expect(unsafe_code, reason = "raw system calls that aya 0.14 does not offer")]
 
 mod attach;
 pub mod btf;

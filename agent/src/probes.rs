@@ -17,7 +17,6 @@ use sonde_abi::{
 use crate::model::{TcpSocket, UdpSocket};
 
 /// An event from the ring.
-#[allow(clippy::large_enum_variant, reason = "events live one at a time, on the stack")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// In a connection's life.

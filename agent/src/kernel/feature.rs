@@ -1,5 +1,7 @@
 //! Features, their chains of choices, and verdicts.
 
+mod structures;
+
 use std::fmt;
 
 use serde::Serialize;
@@ -168,82 +170,6 @@ impl FeatureId {
                 hook: "cgroup_skb/ingress",
                 reads_structures: false,
             }],
-        }
-    }
-
-    /// Structures whose members its programs read by offset.
-    pub const fn structures(self) -> &'static [&'static str] {
-        match self {
-            Self::TcpLifecycle => &[
-                "sock",
-                "net",
-                "inet_sock",
-                "tcp_sock",
-                "task_struct",
-                "css_set",
-                "cgroup_subsys_state",
-                "cgroup",
-                "kernfs_node",
-            ],
-            Self::TcpSockets => &[
-                "file",
-                "inode",
-                "socket",
-                "sock",
-                "net",
-                "tcp_sock",
-                "task_struct",
-                "css_set",
-                "cgroup_subsys_state",
-                "cgroup",
-                "kernfs_node",
-            ],
-            Self::ProcessTasks | Self::ProcessExits | Self::ProcessOom => {
-                &["task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"]
-            }
-            Self::DiskIo => &[
-                "bio",
-                "bio_vec",
-                "block_device",
-                "gendisk",
-                "task_struct",
-                "css_set",
-                "cgroup_subsys_state",
-                "cgroup",
-                "kernfs_node",
-            ],
-            Self::RunQueue => &["task_struct", "cfs_rq", "rq", "css_set", "cgroup", "kernfs_node"],
-            Self::DiskLatency => &["request", "gendisk"],
-            Self::Drops => &[],
-            Self::ProcessFiles => {
-                &["file", "inode", "task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"]
-            }
-            Self::CgroupDirectories => &["cgroup", "cgroup_root", "kernfs_node"],
-            Self::UdpTraffic => {
-                &["sock", "task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"]
-            }
-            Self::UdpReleases => &[
-                "sock",
-                "socket_alloc",
-                "inode",
-                "task_struct",
-                "css_set",
-                "cgroup_subsys_state",
-                "cgroup",
-                "kernfs_node",
-            ],
-            Self::UdpSockets => &[
-                "file",
-                "inode",
-                "socket",
-                "sock",
-                "task_struct",
-                "css_set",
-                "cgroup_subsys_state",
-                "cgroup",
-                "kernfs_node",
-            ],
-            Self::UdpPeers | Self::DnsAnswers => &[],
         }
     }
 
