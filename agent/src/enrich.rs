@@ -5,6 +5,7 @@
 
 pub mod cgroup_path;
 pub mod cgroup_tree;
+mod disk_files;
 mod inspections;
 mod keep;
 pub mod kubernetes;
@@ -18,5 +19,6 @@ pub mod systemd;
 mod workloads;
 
 pub use cgroup_tree::Hierarchy;
+pub use disk_files::counts_disks;
 pub use metadata::{ContainerMetadata, ContainerRef, InspectError, Mount, PublishedPort};
 pub use workloads::{Merged, OpenFilesPass, Settings, Stats, Workloads};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-pub use self::absent::Absent;
+pub use self::absent::{Absent, in_part, in_part_lines};
 use crate::enrich::{self, runtimes};
 use crate::kernel::{Kernel, capabilities};
 use crate::serve::Health;
@@ -79,6 +79,7 @@ impl Board {
             "names": names,
             "runtimes": runtimes.iter().map(runtime).collect::<Vec<_>>(),
             "absent": absent.json(),
+            "absent_in_part": in_part(),
             "push": push,
         });
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;

@@ -21,7 +21,7 @@ use crate::networks::NodeTotals;
 use crate::node::{NodeIdentity, NodeReader};
 use crate::observer::{self, Parts};
 use crate::registry::Labels;
-use crate::resources::{self, CgroupMounts, Controller};
+use crate::resources::{CgroupMounts, Controller};
 use crate::state::{ADDRESSES_MAX, Caps, Connections, Datagrams, Limits, Names};
 use crate::translate::{Status, Translator};
 
@@ -96,7 +96,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 }
 
 /// What names workloads besides the runtimes.
-fn name_sources(config: &Config, detach: &CancellationToken) -> anyhow::Result<NameSources> {
+pub(crate) fn name_sources(config: &Config, detach: &CancellationToken) -> anyhow::Result<NameSources> {
     let spawn = |settings| Watcher::spawn(settings, detach.clone());
     let kubernetes = config.kubernetes.clone().map(spawn).transpose();
     Ok(NameSources {
@@ -114,7 +114,7 @@ pub fn kernel_options(config: &Config) -> Options {
         let reason = match config.probes.get(probe) {
             Switch::Off if probe.is_optional() => Unwanted::Because("off unless asked for"),
             Switch::Off => Unwanted::Disabled,
-            Switch::Auto if *id == FeatureId::DiskIo && resources::counts_disks(&mounts) => {
+            Switch::Auto if *id == FeatureId::DiskIo && crate::enrich::counts_disks(&mounts) => {
                 Unwanted::Because("cgroup files count it here")
             }
             Switch::On | Switch::Auto => return None,

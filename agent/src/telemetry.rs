@@ -196,6 +196,11 @@ impl Telemetry {
             let own = Labels::new([("reason", reason)]);
             builder.number(&catalog::CONNECTIONS_INCOMPLETE_TOTAL, &none, &own, count as f64);
         }
+        let volumes = workloads.volumes_refused;
+        for (cap, count) in [("container", volumes.container), ("node", volumes.node)] {
+            let own = Labels::new([("table", "volumes"), ("cap", cap)]);
+            builder.number(&catalog::SERIES_FOLDED_TOTAL, &none, &own, count as f64);
+        }
         table_of_workloads(workloads, builder);
     }
 }

@@ -96,6 +96,11 @@ impl CgroupTree {
         self.cgroups.get(&(hierarchy, id))
     }
 
+    /// All that is known of a hierarchy, in any order.
+    pub fn all(&self, hierarchy: Hierarchy) -> impl Iterator<Item = &Cgroup> {
+        self.cgroups.iter().filter(move |((of, _), _)| *of == hierarchy).map(|(_, cgroup)| cgroup)
+    }
+
     /// Looks an id up; when it is unknown, asks `hint` for a path it may have, and walks the mounts again if that does
     /// not settle it and the last walk was long enough ago.
     pub fn find(

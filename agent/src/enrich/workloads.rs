@@ -108,6 +108,8 @@ pub struct Stats {
     pub inspections_failed: u64,
     /// Looks at processes that did not fit in the queue, or that a process held up.
     pub hints_lost: (u64, u64),
+    /// Volumes of containers beyond what is looked at.
+    pub volumes_refused: VolumesRefused,
     /// File systems of containers that did not tell their size in time.
     pub volumes_hung: u64,
     /// Services systemd is still to be asked about.
@@ -118,6 +120,26 @@ pub struct Stats {
     pub units_failed: u64,
     /// The tree of cgroups.
     pub tree: TreeStats,
+}
+
+/// Volumes that are left out by the bounds on their number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VolumesRefused {
+    /// At every look at a container's mounts, those beyond what is taken of one container.
+    pub container: u64,
+    /// At every snapshot, those whose size is not asked because there are too many on the node.
+    pub node: u64,
+    is_told: bool,
+}
+
+impl VolumesRefused {
+    /// Says it once.
+    fn tell(&mut self) {
+        if !self.is_told && self.container + self.node > 0 {
+            self.is_told = true;
+            tracing::warn!("some containers have more volumes than are looked at; the rest is only counted");
+        }
+    }
 }
 
 /// Every container, service and host executable of the machine.

@@ -14,6 +14,49 @@ use crate::registry::{Metric, Snapshot};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Absent(BTreeMap<&'static str, String>);
 
+/// What one kind of workload lacks on every machine, while others have it: the kind, its metrics, and why.
+const IN_PART: [(&str, &[&Metric], &str); 2] = [
+    (
+        "host executables",
+        &[
+            &container::RESOURCES_CPU_USAGE_SECONDS_TOTAL,
+            &container::RESOURCES_MEMORY_RSS_BYTES,
+            &container::RESOURCES_MEMORY_CACHE_BYTES,
+            &container::RESOURCES_MEMORY_WORKING_SET_BYTES,
+        ],
+        "a host executable has no cgroup of its own: the sum over its processes would count shared pages several times, \
+         and lose what a process used between the last pass and its end",
+    ),
+    (
+        "host executables",
+        &[
+            &container::RESOURCES_DISK_READS_TOTAL,
+            &container::RESOURCES_DISK_READ_BYTES_TOTAL,
+            &container::RESOURCES_DISK_WRITES_TOTAL,
+            &container::RESOURCES_DISK_WRITTEN_BYTES_TOTAL,
+        ],
+        "a host executable has no cgroup of its own: what the kernel writes back later is charged to a group, and no \
+         longer to the process that wrote it",
+    ),
+];
+
+/// `[{"of": …, "metrics": […], "reason": …}]`: what one kind of workload lacks while others have it.
+pub fn in_part() -> Value {
+    let names = |metrics: &[&Metric]| metrics.iter().map(|metric| metric.name).collect::<Vec<_>>();
+    IN_PART
+        .iter()
+        .map(|(of, metrics, reason)| json!({ "of": of, "metrics": names(metrics), "reason": reason }))
+        .collect()
+}
+
+/// The same for people, as the names of metrics and the reason.
+pub fn in_part_lines() -> impl Iterator<Item = (String, &'static str)> {
+    IN_PART.iter().map(|(of, metrics, reason)| {
+        let names: Vec<_> = metrics.iter().map(|metric| metric.name).collect();
+        (format!("{} of {of}", names.join(" ")), *reason)
+    })
+}
+
 impl Absent {
     /// Says why a metric is absent. The first reason of a metric stays: whoever is asked first knows best.
     pub fn push(&mut self, metric: &'static Metric, reason: impl Into<String>) {
@@ -35,8 +78,8 @@ impl Absent {
             let detail = feature.verdict.detail();
             let reason = match &feature.verdict {
                 Verdict::Ok { choice, .. } => {
-                    if let Some((metric, reason)) = untold(feature.id, choice) {
-                        self.push(metric, reason);
+                    if let Some((metrics, reason)) = untold(feature.id, choice) {
+                        self.push_all(metrics, reason);
                     }
                     continue;
                 }
@@ -155,16 +198,26 @@ static UDP_TRAFFIC: [&Metric; 5] = [
     &udp::MESSAGES_RECEIVED_TOTAL,
     &udp::ERRORS_TOTAL,
 ];
+static UDP_ERRORS: [&Metric; 1] = [&udp::ERRORS_TOTAL];
+static DISCARDS: [&Metric; 2] =
+    [&container::RESOURCES_DISK_DISCARDED_BYTES_TOTAL, &container::RESOURCES_DISK_DISCARDS_TOTAL];
 static UDP_DROPS: [&Metric; 1] = [&udp::RECEIVE_DROPS_TOTAL];
 static NAMES: [&Metric; 1] = [&dns::IP_TO_FQDN];
 
 /// Metrics that the choice taken cannot tell, with the reason.
-fn untold(feature: FeatureId, choice: &str) -> Option<(&'static Metric, &'static str)> {
-    let is_packets = feature == FeatureId::UdpTraffic && choice == "cgroup_skb";
-    is_packets.then_some((
-        &udp::ERRORS_TOTAL,
-        "udp/traffic counts packets here (cgroup_skb), which do not tell of calls that fail",
-    ))
+fn untold(feature: FeatureId, choice: &str) -> Option<(&'static [&'static Metric], &'static str)> {
+    match feature {
+        FeatureId::UdpTraffic if choice == "cgroup_skb" => Some((
+            &UDP_ERRORS,
+            "udp/traffic counts packets here (cgroup_skb), which do not tell of calls that fail",
+        )),
+        // In no choice: what is discarded is one request of any size, and no traffic.
+        FeatureId::DiskIo => Some((
+            &DISCARDS,
+            "block/io counts reads and writes here, and no discards: those are counted by io.stat alone",
+        )),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +247,10 @@ mod tests {
         let sockets = reasons(FeatureId::TcpSockets, Verdict::Broken { reason: "why".to_owned() });
         assert_eq!(sockets.iter().count(), TCP_NUMBERS.len() + TCP_COUNTERS.len());
         for id in FeatureId::ALL.iter().filter(|id| **id != FeatureId::TcpSockets) {
-            assert_eq!(reasons(*id, taken("tp_btf/any")), Absent::default(), "{id}");
+            let untold: &[&Metric] = if *id == FeatureId::DiskIo { &DISCARDS } else { &[] };
+            let names: Vec<_> = untold.iter().map(|metric| metric.name).collect();
+            let told = reasons(*id, taken("tp_btf/any"));
+            assert_eq!(told.iter().map(|(name, _)| name).collect::<Vec<_>>(), names, "{id}");
             let absent = reasons(*id, Verdict::Broken { reason: "why".to_owned() });
             let told: Vec<&str> = absent.iter().map(|(_, reason)| reason).collect();
             assert_eq!(told, vec![format!("{id} does not work: why"); only_by(*id).len()]);

@@ -39,20 +39,24 @@ const API_VOLUMES: [&str; 4] = [
 ];
 
 /// The volumes of a `mountinfo`, one for each mount point, of which the last mount is the one that is seen. What the
-/// mount itself does not name, `name` may, by mount point and file system.
+/// mount itself does not name, `name` may, by mount point and file system. Also the number of mounts above the bound.
 pub fn volumes(
     mountinfo: &str,
     names: &DiskNames,
     name: impl Fn(&str, Option<DeviceId>) -> Option<Box<str>>,
-) -> Vec<Volume> {
-    let mut found: Vec<Volume> = Vec::new();
+) -> (Vec<Volume>, usize) {
+    let (mut found, mut refused): (Vec<Volume>, usize) = (Vec::new(), 0);
     for mount in mountinfo.lines().filter_map(Mount::parse) {
         let mount_point = unescape(mount.mount_point);
         found.retain(|other| other.mount_point != mount_point);
         let Some((device, filesystem)) = mount.block_device(names) else { continue };
         let is_internal = RUNTIME_FILES.contains(&&*mount_point)
             || API_VOLUMES.iter().any(|volumes| mount.root.contains(volumes));
-        if is_internal || found.len() >= MAX_VOLUMES {
+        if is_internal {
+            continue;
+        }
+        if found.len() >= MAX_VOLUMES {
+            refused += 1;
             continue;
         }
         let own = claim(mount.source).or_else(|| claim(mount.root)).map(Into::into);
@@ -65,7 +69,7 @@ pub fn volumes(
             filesystem,
         });
     }
-    found
+    (found, refused)
 }
 
 /// For each disk the one place that stands for it: one that the container may write to before one that it may not, then
@@ -178,6 +182,10 @@ mod tests {
     }
 
     fn of(mountinfo: &str) -> Vec<Volume> {
+        all_of(mountinfo).0
+    }
+
+    fn all_of(mountinfo: &str) -> (Vec<Volume>, usize) {
         volumes(mountinfo, &DiskNames::parse(DISKSTATS), |_, _| None)
     }
 
@@ -262,7 +270,7 @@ mod tests {
         let known = kubelet_volumes(host);
         assert_eq!(known, HashMap::from([(device("8:16"), "static-pv".into())]));
         let mountinfo = "1 1 8:16 / /data rw - ext4 /dev/sdb rw\n2 1 8:1 /x /logs rw - ext4 /dev/sda1 rw\n";
-        let found = volumes(mountinfo, &DiskNames::parse(DISKSTATS), |path, filesystem| {
+        let (found, _) = volumes(mountinfo, &DiskNames::parse(DISKSTATS), |path, filesystem| {
             let told = (path == "/logs").then(|| "named".into());
             told.or_else(|| known.get(&filesystem?).cloned())
         });
@@ -274,7 +282,8 @@ mod tests {
     fn a_container_with_thousands_of_mounts_has_a_bounded_number() {
         let mountinfo: String =
             (0..1000).map(|number| format!("1 1 8:1 / /m{number} rw - ext4 /dev/sda1 rw\n")).collect();
-        assert_eq!(of(&mountinfo).len(), MAX_VOLUMES);
+        let (found, refused) = all_of(&mountinfo);
+        assert_eq!((found.len(), refused), (MAX_VOLUMES, 1000 - MAX_VOLUMES));
     }
 
     proptest! {

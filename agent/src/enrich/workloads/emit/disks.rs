@@ -54,7 +54,8 @@ impl Workloads {
             let named = |path: &str, filesystem| {
                 named_by_runtime(record, path).or_else(|| sources.named(filesystem?))
             };
-            let volumes = resources::volumes(&mountinfo, &sources.names, named);
+            let (volumes, refused) = resources::volumes(&mountinfo, &sources.names, named);
+            self.stats.volumes_refused.container += refused as u64;
             record.disks.replace(volumes, &sources.names, now);
         }
         record.disks.choose(is_container, disks);
@@ -89,8 +90,10 @@ impl Workloads {
                 questions.extend(record.disks.questions(ix, record));
             }
         }
+        self.stats.volumes_refused.node += questions.len().saturating_sub(MAX_QUESTIONS) as u64;
         questions.truncate(MAX_QUESTIONS);
         self.surveyor.start(questions, now);
+        self.stats.volumes_refused.tell();
     }
 
     /// Takes in what was answered.

@@ -137,6 +137,36 @@ fn volumes_have_sizes_and_the_names_that_the_runtime_gave() {
 }
 
 #[test]
+fn volumes_beyond_the_bounds_are_counted() {
+    let machine = Machine::v2();
+    machine.write("proc/diskstats", "8 0 sda 1\n8 1 sda1 1\n");
+    let mounts = |count: u32| -> String {
+        (0..count).map(|number| format!("1 1 8:1 / /m{number} rw - ext4 /dev/sda1 rw\n")).collect()
+    };
+    let containers: Vec<_> = (1..=65)
+        .map(|pid| {
+            machine.write(&format!("proc/{pid}/mountinfo"), &mounts(if pid == 1 { 67 } else { 64 }));
+            task(origin(pid, NO_CGROUP, machine.cgroup(&format!("docker/{pid:012x}{:052x}", 0))), 1, 0)
+        })
+        .collect();
+    machine.write(
+        "proc/1/mountinfo",
+        &("1 1 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n".to_owned() + &mounts(67)),
+    );
+    let mut workloads = machine.workloads();
+    workloads.observe_tasks(&containers, at(10), 0);
+    assert_eq!(workloads.stats().containers, 65);
+    series(&mut workloads, at(15));
+    let refused = |workloads: &Workloads| {
+        let refused = workloads.stats().volumes_refused;
+        (refused.container, refused.node)
+    };
+    assert_eq!(refused(&workloads), (3, 0), "64 of one container, and nothing was asked yet");
+    series(&mut workloads, at(16));
+    assert_eq!(refused(&workloads), (3, 64), "4,096 of the node");
+}
+
+#[test]
 fn a_root_that_is_closed_is_a_reason_and_no_zero() {
     let machine = Machine::v2();
     let (cgroup, _) = with_volume(&machine, "1 1 DEVICE / /data rw - ext4 /dev/sda rw\n");
