@@ -255,6 +255,11 @@ impl Cloud {
         }
     }
 
+    /// Whether the first question is still to be answered.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.state(), State::Asking)
+    }
+
     /// Why there is no complete series; `None` when there is.
     pub fn absent(&self) -> Option<String> {
         match self.state() {

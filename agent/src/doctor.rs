@@ -1,5 +1,7 @@
 //! `sonde-agent doctor`: tries every feature on this machine and says what works, what does not, and why.
 
+mod surroundings;
+
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -16,21 +18,28 @@ use crate::translate;
 pub struct Report {
     kernel: Kernel,
     absent: Absent,
+    /// Who names workloads besides the runtimes, as `/status` has it.
+    names: Value,
     translation: Vec<translate::Status>,
     runtimes: Vec<(runtimes::Kind, PathBuf)>,
 }
 
 impl Report {
-    /// Loads and attaches everything once; dropping the report detaches it again.
-    pub fn make(config: &Config) -> Self {
+    /// Loads and attaches everything once; dropping the report detaches it again. Waits for at most five seconds for
+    /// those who are asked.
+    ///
+    /// # Errors
+    /// When nobody can be asked: no threads, or authorities that cannot be read.
+    pub fn make(config: &Config) -> anyhow::Result<Self> {
         let mut absent = Absent::default();
         let mounts = CgroupMounts::discover(&config.proc_root, &config.cgroup_root);
         resources::explain(&mounts, &config.proc_root, &mut absent);
         let translation = crate::translator(config).status();
         let kernel = Kernel::open(&crate::kernel_options(config));
         absent.push_features(kernel.features());
+        let names = surroundings::look(config, &mut absent)?;
         let runtimes = runtimes::present(&config.proc_root, config.runtime_sockets.clone());
-        Self { kernel, absent, translation, runtimes }
+        Ok(Self { kernel, absent, names, translation, runtimes })
     }
 
     /// Whether every feature that is not turned off works.
@@ -53,7 +62,9 @@ impl Report {
             "maps": self.kernel.maps(),
             "missing_capabilities": missing_capabilities(),
             "runtimes": self.runtimes.iter().map(runtime).collect::<Vec<_>>(),
+            "names": self.names,
             "absent": self.absent.json(),
+            "absent_in_part": health::in_part(),
         })
     }
 
@@ -80,6 +91,7 @@ impl Report {
             let _ = writeln!(text, "{:<22} {held:<5} {}", needed.name, needed.why);
         }
         self.write_runtimes(&mut text);
+        self.write_names(&mut text);
         self.write_absent(&mut text);
         text
     }
@@ -94,12 +106,26 @@ impl Report {
         }
     }
 
+    fn write_names(&self, text: &mut String) {
+        text.push_str("\nNAMES FROM             STATE\n");
+        for (source, status) in self.names.as_object().into_iter().flatten() {
+            let words = ["state", "socket", "pods", "reason"].iter().filter_map(|word| status.get(word));
+            let words: Vec<_> =
+                words.map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned)).collect();
+            let _ = writeln!(text, "{source:<22} {}", words.join(" "));
+        }
+    }
+
     fn write_absent(&self, text: &mut String) {
         if self.absent.iter().next().is_some() {
             text.push_str("\nNOT MEASURED HERE\n");
         }
         for (reason, metrics) in self.absent.by_reason() {
             let _ = writeln!(text, "{}\n    {reason}", metrics.join(" "));
+        }
+        text.push_str("\nNEVER MEASURED\n");
+        for (metrics, reason) in health::in_part_lines() {
+            let _ = writeln!(text, "{metrics}\n    {reason}");
         }
     }
 }

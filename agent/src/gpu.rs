@@ -137,6 +137,11 @@ impl Gpus {
         }
     }
 
+    /// Whether the library is there and has shown nothing yet, as when the driver sleeps.
+    pub fn may_be_loading(&self) -> bool {
+        matches!(&*self.state(), State::Known(gpus, _) if gpus.is_empty())
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -54,7 +54,7 @@ fn observe(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 fn diagnose(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
-    let report = doctor::Report::make(config);
+    let report = doctor::Report::make(config)?;
     match json {
         true => println!("{:#}", report.json()),
         false => print!("{}", report.table()),

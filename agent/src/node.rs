@@ -128,6 +128,11 @@ impl NodeReader {
         }
     }
 
+    /// Whether cloud and GPUs have said what they will say for now.
+    pub fn is_settled(&self) -> bool {
+        !self.cloud.is_asking() && !self.gpus.may_be_loading()
+    }
+
     /// Files that could not be read or understood so far.
     pub fn failures(&self) -> u64 {
         self.failures

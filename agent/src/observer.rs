@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::clock::boot as now;
 pub use self::core::{Core, Parts};
 use crate::kernel::Wakeups;
 use crate::registry::{Snapshot, Source, SourceGone};

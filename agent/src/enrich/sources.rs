@@ -36,6 +36,13 @@ impl NameSources {
         }
     }
 
+    /// Whether everyone who is asked has answered, or is known not to.
+    pub fn is_settled(&self) -> bool {
+        let kubernetes = self.kubernetes.as_ref().map(Watcher::status);
+        self.systemd.status() != systemd::Status::Unused
+            && !matches!(kubernetes, Some(kubernetes::Status::Waiting))
+    }
+
     /// What `/status` shows.
     pub fn status(&self) -> Value {
         let kubernetes = self.kubernetes.as_ref().map(Watcher::status);

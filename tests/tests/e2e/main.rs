@@ -5,6 +5,7 @@ mod support;
 mod block;
 mod choices;
 mod dns;
+mod doctor;
 mod endurance;
 mod failures;
 mod gpu;
