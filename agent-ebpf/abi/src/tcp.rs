@@ -176,8 +176,19 @@ pub struct Conn {
     pub asked_addr: [u8; 16],
     /// As in [`TcpRecord`].
     pub asked_port: u16,
-    /// Zero.
-    pub _pad2: [u8; 6],
+    /// With [`FLAG_ADOPTED`]: what tells the socket from a later one at the same address, see [`tuple_mark`]. Where no
+    /// program runs when a connection ends, an entry outlives its socket until a pass misses it.
+    pub mark: [u16; 3],
+}
+
+/// Both ports, and the remote address folded: a connection keeps them from its first to its last byte.
+#[inline(always)]
+pub const fn tuple_mark(local_port: u16, remote_port: u16, remote_addr: [u8; 16]) -> [u16; 3] {
+    let address = u128::from_ne_bytes(remote_addr);
+    let mut folded = (address as u64) ^ ((address >> 64) as u64);
+    folded ^= folded >> 32;
+    folded ^= folded >> 16;
+    [local_port, remote_port, folded as u16]
 }
 
 // With the map's own 56 bytes per element this fills a block of the kernel's allocator exactly.

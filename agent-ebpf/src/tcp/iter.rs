@@ -48,6 +48,7 @@ unsafe fn row(meta: *const u8, task: *const u8, sk: *const u8) {
         record.sock = sk as u64;
         record.at_ns = bpf_ktime_get_ns();
         record.state = socket_state;
+        sock::read_tuple::<Probed>(sk, &mut record);
         match i32::from(socket_state) {
             // Nothing to measure yet, or no more; their events tell their story.
             state::CLOSE | state::SYN_SENT | state::SYN_RECV | state::NEW_SYN_RECV => return,
@@ -56,25 +57,29 @@ unsafe fn row(meta: *const u8, task: *const u8, sk: *const u8) {
                 fill_conn(&mut record, &new_conn(Owner::of(task), ROLE_UNKNOWN, 0));
             }
             _ => {
-                let Some(conn) = known_or_adopted(sk, task) else { return };
+                let Some(conn) = known_or_adopted(sk, task, &record) else { return };
                 sock::read_counters::<Probed>(sk, &mut record);
                 fill_conn(&mut record, &conn);
             }
         }
-        sock::read_tuple::<Probed>(sk, &mut record);
         seq::write(meta, &record);
     }
 }
 
 /// The entry of a connection; makes one for a connection older than the agent, so that its end will be seen. `None`
-/// when that is not possible: a connection whose end is not seen would stay for ever.
+/// when that is not possible: a connection whose end is not seen would stay for ever. An adopted entry may be that of an
+/// earlier socket at the same address, whose end nobody told.
 #[inline(always)]
-unsafe fn known_or_adopted(sk: *const u8, task: *const u8) -> Option<Conn> {
+unsafe fn known_or_adopted(sk: *const u8, task: *const u8, record: &TcpRecord) -> Option<Conn> {
     let key = sk as u64;
     // SAFETY: `task` is a `struct task_struct`, `sk` a `struct sock`.
     unsafe {
         let owner = Owner::of(task);
-        if let Some(conn) = CONN_BY_SOCK.get_ptr(key) {
+        // The port that the socket keeps while it closes.
+        let mark = tuple_mark(sock::local_port::<Probed>(sk), record.remote_port, record.remote_addr);
+        if let Some(conn) = CONN_BY_SOCK.get_ptr(key)
+            && ((*conn).flags & FLAG_ADOPTED == 0 || (*conn).mark == mark)
+        {
             let mut conn = *conn;
             if conn.tgid == 0 {
                 // Accepted in an interrupt: whoever holds it now owns it.
@@ -83,7 +88,7 @@ unsafe fn known_or_adopted(sk: *const u8, task: *const u8) -> Option<Conn> {
             }
             return Some(conn);
         }
-        let conn = Conn { established: 1, ..new_conn(owner, ROLE_UNKNOWN, FLAG_ADOPTED) };
+        let conn = Conn { established: 1, mark, ..new_conn(owner, ROLE_UNKNOWN, FLAG_ADOPTED) };
         if CONN_BY_SOCK.insert(key, conn, 0).is_err() {
             loss::count(Loss::TcpIterMapFull);
             return None;

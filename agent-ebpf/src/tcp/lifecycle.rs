@@ -106,7 +106,7 @@ pub fn new_conn(owner: Owner, role: u8, flags: u8) -> Conn {
         _pad: 0,
         asked_addr: [0; 16],
         asked_port: 0,
-        _pad2: [0; 6],
+        mark: [0; 3],
     }
 }
 

@@ -92,13 +92,15 @@ impl Connections {
         self.round_trips.finish_pass();
     }
 
-    /// Ends connections that the pass which began at `pass` did not see; returns their sockets. For kernels where only
-    /// passes tell of connections: there an end has no event.
+    /// Ends connections that the pass which began at `pass` did not see; returns their sockets, unless a newer connection
+    /// has them by now. For kernels where only passes tell of connections: there an end has no event.
     pub fn close_unseen(&mut self, pass: BootNanos) -> Vec<u64> {
         let unseen = |(id, connection): (&SocketId, &Connection)| (connection.seen < pass).then_some(*id);
         let gone: Vec<SocketId> = self.open.iter().filter_map(unseen).collect();
         gone.iter().for_each(|id| self.close(*id, pass));
-        gone.iter().map(|id| id.sock).collect()
+        let mut ended: HashSet<u64> = gone.iter().map(|id| id.sock).collect();
+        self.open.keys().for_each(|id| drop(ended.remove(&id.sock)));
+        ended.into_iter().collect()
     }
 
     /// Round-trip times of the last pass.

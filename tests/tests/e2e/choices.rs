@@ -147,6 +147,50 @@ fn without_transitions_connects_are_absent_and_not_zero() {
     assert_absent(&agent, &["container_net_tcp_successful_connects_total"]);
 }
 
+/// Connections of one side after the other, on sockets that the kernel takes from those just given back.
+#[test]
+fn without_transitions_a_socket_at_the_address_of_an_earlier_one_is_another_one() {
+    require!(Need::Root);
+    const HELD: u32 = 40;
+    let agent = refusing("tcp_state,tcp_state_tp").start();
+    let [one, two, server] = ["reuse-one", "reuse-two", "reuse-server"].map(ServiceCgroup::new);
+    for _ in 0..3 {
+        let directory = tempfile::tempdir().expect("create a directory");
+        let address = free_address().to_string();
+        let _server = serve(server.command(TRAFFIC), &address, directory.path());
+        let number = |service: &ServiceCgroup, metric: &str, label: &str, value: u32| {
+            let labels = [("container_id", service.id()), (label, address.as_str())];
+            agent.expect(&[(metric, &labels, f64::from(value))]);
+        };
+        let active = "container_net_tcp_active_connections";
+        let inbound = "container_net_tcp_inbound_active_connections";
+        let start = |name: &str, service: &ServiceCgroup| {
+            let client = Process::start_with_input(name, hold(service, &address, HELD), directory.path());
+            wait::until("the client to hold its connections", || {
+                wait::ensure(client.output().contains("holding"), || client.output())
+            });
+            client
+        };
+        let first = start("first", &one);
+        number(&one, active, "destination", HELD);
+        number(&server, inbound, "listen_addr", HELD);
+        drop(first);
+        let second = start("second", &two);
+        number(&two, active, "destination", HELD);
+        number(&one, active, "destination", 0);
+        number(&server, inbound, "listen_addr", HELD);
+        let metrics = agent.metrics().expect("scrape");
+        for service in [&one, &two] {
+            let wrong = metrics.select(inbound, &[("container_id", service.id())]);
+            assert!(wrong.is_empty(), "{} listens nowhere: {wrong:?}", service.id());
+        }
+        let wrong = metrics.select(active, &[("container_id", server.id())]);
+        assert!(wrong.is_empty(), "the server connects to nobody: {wrong:?}");
+        drop(second);
+        number(&two, active, "destination", 0);
+    }
+}
+
 #[test]
 fn requests_of_disks_are_counted_by_the_second_choice() {
     require!(Need::Root);

@@ -206,6 +206,26 @@ fn without_events_a_pass_ends_what_it_does_not_see() {
 }
 
 #[test]
+fn a_socket_that_a_newer_connection_has_is_not_forgotten_with_the_older_one() {
+    let mut tables = tables();
+    let row = |born, local: &str, at| TcpSocket {
+        id: SocketId { sock: 1, born: BootNanos(born) },
+        role: Role::Unknown,
+        adopted: true,
+        local: local.parse().unwrap(),
+        ..socket(SocketKind::Open, 1, at)
+    };
+    tables.handle(row(5, "10.0.0.1:40000", 10), Some(CLIENT), &mut ());
+    tables.finish_pass(BootNanos(10), &mut ());
+    tables.handle(listener(9, "10.0.0.1:80", 20), Some(SERVER), &mut ());
+    tables.handle(row(15, "10.0.0.1:80", 20), Some(SERVER), &mut ());
+    tables.finish_pass(BootNanos(20), &mut ());
+    assert_eq!(tables.close_unseen(BootNanos(20)), [0; 0]);
+    assert_eq!((only(&tables, CLIENT).2, only(&tables, SERVER).2, tables.len()), (0, 1, 1));
+    assert_eq!(tables.close_unseen(BootNanos(30)), [1]);
+}
+
+#[test]
 fn a_ghost_that_only_the_kernel_half_remembers_is_swept() {
     let mut tables = tables();
     let ghost = TcpSocket { role: Role::Unknown, adopted: true, ..socket(SocketKind::Open, 1, 10) };
