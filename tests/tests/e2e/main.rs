@@ -3,6 +3,7 @@
 mod support;
 
 mod block;
+mod broken_paths;
 mod choices;
 mod dns;
 mod doctor;
