@@ -99,7 +99,9 @@ impl Connections {
         let gone: Vec<SocketId> = self.open.iter().filter_map(unseen).collect();
         gone.iter().for_each(|id| self.close(*id, pass));
         let mut ended: HashSet<u64> = gone.iter().map(|id| id.sock).collect();
-        self.open.keys().for_each(|id| drop(ended.remove(&id.sock)));
+        for id in self.open.keys() {
+            ended.remove(&id.sock);
+        }
         ended.into_iter().collect()
     }
 
