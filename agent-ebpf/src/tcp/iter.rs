@@ -88,7 +88,7 @@ unsafe fn known_or_adopted(sk: *const u8, task: *const u8, record: &TcpRecord) -
             }
             return Some(conn);
         }
-        let conn = Conn { established: 1, mark, ..new_conn(owner, ROLE_UNKNOWN, FLAG_ADOPTED) };
+        let conn = Conn { established: 1, mark, ..new_conn(owner, role(sk), FLAG_ADOPTED) };
         if CONN_BY_SOCK.insert(key, conn, 0).is_err() {
             loss::count(Loss::TcpIterMapFull);
             return None;
@@ -101,4 +101,14 @@ unsafe fn known_or_adopted(sk: *const u8, task: *const u8, record: &TcpRecord) -
         }
         Some(conn)
     }
+}
+
+/// Who opened a connection whose start nobody saw. An accepted socket is a copy of its listener (`sk_clone_lock`,
+/// net/core/sock.c), the limit of its queue included, which nobody sets on a socket that connects. Of a listener with a
+/// limit of zero nothing can be told.
+#[inline(always)]
+unsafe fn role(sk: *const u8) -> u8 {
+    // SAFETY: `sk` is a `struct sock`; the member is 32 bits wide since Linux 5.4.
+    let is_copy = SOCK_BACKLOG_MAX.exists() && unsafe { Probed::field::<u32>(sk, &SOCK_BACKLOG_MAX) } > 0;
+    if is_copy { ROLE_INBOUND } else { ROLE_UNKNOWN }
 }

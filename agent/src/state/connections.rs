@@ -305,8 +305,11 @@ impl Connections {
         match direction {
             Direction::Outbound => Some((owner?, Peer::of(socket))),
             Direction::Inbound => {
-                let listener = self.listeners.find(netns, local).and_then(|listener| listener.workload);
-                Some((listener.or(owner)?, Peer::direct(local)))
+                let listener = self.listeners.find(netns, local);
+                // What nobody listens on was led here by a transparent proxy's rules: its clients choose the address.
+                let is_foreign = listener.is_none() && netns != NetnsId(0);
+                let peer = if is_foreign { Peer::Overflow } else { Peer::direct(local) };
+                Some((listener.and_then(|listener| listener.workload).or(owner)?, peer))
             }
         }
     }
@@ -325,7 +328,9 @@ impl Connections {
 
     /// A connection older than the agent: its counters so far are where counting begins.
     fn adopt(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
-        let inbound = self.listeners.find(socket.netns, socket.local).is_some();
+        // The socket itself may tell, though its listener is gone or has another address.
+        let inbound =
+            socket.role == Role::Inbound || self.listeners.find(socket.netns, socket.local).is_some();
         let role = if inbound { Role::Inbound } else { Role::Outbound };
         let socket = TcpSocket { role, ..socket.clone() };
         self.track(&socket, socket.counters.unwrap_or_default());

@@ -32,6 +32,7 @@ mod runtimes;
 mod services;
 mod surface;
 mod tcp;
+mod transparent;
 mod trees;
 mod udp;
 mod units;

@@ -2,7 +2,8 @@
 //!
 //! Outbound series are told apart by `destination` (what the program connected to) and `actual_destination` (where
 //! the connection ended after address translation). A failure has `destination` alone. Inbound series carry the listener's address only: peers are
-//! not bounded.
+//! not bounded. What a transparent proxy (TPROXY) accepts has the address that the client asked for, on which nobody
+//! listens: that counts for `~overflow`.
 
 super::catalog! {
     title: "TCP", prefix: "container_net_tcp_", scope: Container;

@@ -226,6 +226,37 @@ fn a_socket_that_a_newer_connection_has_is_not_forgotten_with_the_older_one() {
 }
 
 #[test]
+fn an_accepted_connection_is_inbound_though_nobody_listens_at_its_address() {
+    let mut tables = tables();
+    let found = |sock, role, local: &str| TcpSocket {
+        role,
+        adopted: true,
+        local: local.parse().unwrap(),
+        ..socket(SocketKind::Open, sock, 10)
+    };
+    tables.handle(listener(9, "127.0.0.1:9000", 10), Some(SERVER), &mut ());
+    // The kernel half sees that these are copies of a listener: one by a transparent proxy's rules, one of its own.
+    tables.handle(found(1, Role::Inbound, "203.0.113.1:80"), Some(SERVER), &mut ());
+    tables.handle(found(2, Role::Inbound, "127.0.0.1:9000"), Some(SERVER), &mut ());
+    tables.handle(found(3, Role::Unknown, "127.0.0.1:9000"), Some(SERVER), &mut ());
+    tables.handle(found(4, Role::Unknown, "127.0.0.1:40000"), Some(SERVER), &mut ());
+    tables.finish_pass(BootNanos(10), &mut ());
+    let accepted = socket(SocketKind::Accepted, 5, 11);
+    let local = "203.0.113.2:80".parse().unwrap();
+    tables.handle(TcpSocket { role: Role::Inbound, local, ..accepted }, Some(SERVER), &mut ());
+    let active = |direction, peer| {
+        tables
+            .flows()
+            .iter()
+            .find(|(key, _)| key.direction == direction && key.peer == peer)
+            .map(|(_, flow)| flow.active)
+    };
+    assert_eq!(active(Direction::Inbound, Peer::Overflow), Some(2));
+    assert_eq!(active(Direction::Inbound, Peer::direct("127.0.0.1:9000".parse().unwrap())), Some(2));
+    assert_eq!(tables.flows().iter().filter(|(key, _)| key.direction == Direction::Outbound).count(), 1);
+}
+
+#[test]
 fn a_ghost_that_only_the_kernel_half_remembers_is_swept() {
     let mut tables = tables();
     let ghost = TcpSocket { role: Role::Unknown, adopted: true, ..socket(SocketKind::Open, 1, 10) };
