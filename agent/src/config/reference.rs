@@ -70,7 +70,10 @@ pub fn reference() -> String {
 
 fn describe(page: &mut String, setting: &Setting) {
     let mut line = |text: String| writeln!(page, "{text}").expect("writing to a string cannot fail");
-    line(format!("### `--{} {}`\n", setting.name, setting.value));
+    // A switch takes its value behind `=` only, so that a command may follow it.
+    let value =
+        if setting.is_switch() { format!("[={}]", setting.value) } else { format!(" {}", setting.value) };
+    line(format!("### `--{}{value}`\n", setting.name));
     line(format!("{}.\n", setting.help));
     let variables: Vec<String> = setting.variables().map(|variable| format!("`{variable}`")).collect();
     line(format!("- Environment: {}", variables.join(", ")));

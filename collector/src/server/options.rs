@@ -79,7 +79,7 @@ pub struct Options {
     #[arg(long, global = true, env = "SONDE_API_KEYS", value_name = "FILE")]
     pub api_keys: Option<PathBuf>,
     /// Allow a listener that is not on loopback although no keys are asked for.
-    #[arg(long, global = true, env = "SONDE_ALLOW_ANONYMOUS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, global = true, env = "SONDE_ALLOW_ANONYMOUS", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub allow_anonymous: Option<bool>,
     /// Label that is set to the project of whoever wrote.
     #[arg(long, global = true, env = "SONDE_TENANT_LABEL", value_name = "LABEL")]

@@ -75,7 +75,9 @@ pub fn reference() -> String {
         let value = argument.get_value_names().and_then(|names| names.first()).map_or("", |name| name);
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let mut line = |text: String| writeln!(page, "{text}").expect("writing to a string cannot fail");
-        line(format!("### `--{flag} {value}`\n\n{}.\n", help.trim_end_matches('.')));
+        let value =
+            if argument.is_require_equals_set() { format!("[={value}]") } else { format!(" {value}") };
+        line(format!("### `--{flag}{value}`\n\n{}.\n", help.trim_end_matches('.')));
         if let Some(variable) = argument.get_env() {
             line(format!("- Environment: `{}`", variable.display()));
         }
