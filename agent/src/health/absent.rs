@@ -81,6 +81,10 @@ impl Absent {
                     if let Some((metrics, reason)) = untold(feature.id, choice) {
                         self.push_all(metrics, reason);
                     }
+                    if feature.id == FeatureId::DiskIo {
+                        // Whatever the files of cgroups lack.
+                        self.0.retain(|name, _| !BY_BIO.iter().any(|metric| metric.name == *name));
+                    }
                     continue;
                 }
                 Verdict::Disabled | Verdict::Unwanted { .. } => format!("{}: {detail}", feature.name),
@@ -201,6 +205,12 @@ static UDP_TRAFFIC: [&Metric; 5] = [
 static UDP_ERRORS: [&Metric; 1] = [&udp::ERRORS_TOTAL];
 static DISCARDS: [&Metric; 2] =
     [&container::RESOURCES_DISK_DISCARDED_BYTES_TOTAL, &container::RESOURCES_DISK_DISCARDS_TOTAL];
+static BY_BIO: [&Metric; 4] = [
+    &container::RESOURCES_DISK_READS_TOTAL,
+    &container::RESOURCES_DISK_READ_BYTES_TOTAL,
+    &container::RESOURCES_DISK_WRITES_TOTAL,
+    &container::RESOURCES_DISK_WRITTEN_BYTES_TOTAL,
+];
 static UDP_DROPS: [&Metric; 1] = [&udp::RECEIVE_DROPS_TOTAL];
 static NAMES: [&Metric; 1] = [&dns::IP_TO_FQDN];
 
@@ -257,6 +267,11 @@ mod tests {
         }
         let packets = reasons(FeatureId::UdpTraffic, taken("cgroup_skb"));
         assert_eq!(packets.iter().map(|(name, _)| name).collect::<Vec<_>>(), [udp::ERRORS_TOTAL.name]);
+        let mut absent = Absent::default();
+        absent.push_all(&[BY_BIO[0], DISCARDS[0]], "no file counts it");
+        absent.push_features(&[FeatureStatus::new(FeatureId::DiskIo, taken("tp_btf/block_bio_queue"))]);
+        let names: Vec<_> = absent.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, DISCARDS.map(|metric| metric.name), "what bio counts is not absent");
         let off = reasons(FeatureId::Drops, Verdict::Unwanted { reason: "off unless asked for".to_owned() });
         let expected =
             json!([{ "metric": drops::DROPPED_TOTAL.name, "reason": "drops/reasons: off unless asked for" }]);
