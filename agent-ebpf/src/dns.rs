@@ -4,13 +4,13 @@
 //! sent away after two reads.
 
 use aya_ebpf::{
-    helpers::generated::{bpf_ringbuf_output, bpf_skb_load_bytes},
+    helpers::generated::{bpf_ringbuf_output, bpf_skb_cgroup_id, bpf_skb_load_bytes},
     programs::SkBuffContext,
 };
 use sonde_abi::{
     Header,
     codes::Loss,
-    dns::{AnswerRecord, KIND_ANSWER, MESSAGE_MAX},
+    dns::{AnswerRecord, AnswerTo, BEFORE_MESSAGE, KIND_ANSWER, MESSAGE_MAX},
 };
 
 use crate::{
@@ -87,7 +87,9 @@ fn hand_over(ctx: &SkBuffContext, at: usize) {
         if bpf_skb_load_bytes(ctx.skb.skb.cast(), at as u32, message, len as u32) != 0 {
             return;
         }
-        let size = size_of::<Header>() + len;
+        let size = BEFORE_MESSAGE + len;
+        (*record).to =
+            AnswerTo { cgroup_v2: bpf_skb_cgroup_id(ctx.skb.skb), netns: packet::netns(ctx), _pad: 0 };
         (*record).header = Header { kind: KIND_ANSWER, size: size as u16, _pad: 0 };
         let ring = (&raw const ANSWERS).cast_mut().cast();
         if bpf_ringbuf_output(ring, record.cast(), size as u64, NO_WAKEUP) != 0 {
@@ -103,4 +105,4 @@ fn bounded(rest: usize) -> Option<usize> {
     (len >= HEADER && len <= MESSAGE_MAX).then_some(len)
 }
 
-const _: () = assert!(size_of::<AnswerRecord>() == size_of::<Header>() + MESSAGE_MAX);
+const _: () = assert!(size_of::<AnswerRecord>() == BEFORE_MESSAGE + MESSAGE_MAX);

@@ -5,6 +5,11 @@
 
 use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_sk_fullsock, programs::SkBuffContext};
 
+use crate::{
+    mem::{Probed, Read, pointer},
+    offsets::{NET_INUM, SOCK_NET},
+};
+
 /// `IPPROTO_TCP`.
 pub const TCP: u8 = 6;
 /// `IPPROTO_UDP`.
@@ -29,6 +34,21 @@ macro_rules! watch {
     };
 }
 pub(crate) use watch;
+
+/// The network namespace of the packet's socket; 0 when unknown.
+#[inline(always)]
+pub fn netns(ctx: &SkBuffContext) -> u32 {
+    // SAFETY: a field of the context. The verifier allows no arithmetic with a socket that it knows, so the address is
+    // read back from the stack as a number; what is behind it is read by a helper that checks.
+    unsafe {
+        let sk = (*ctx.skb.skb).__bindgen_anon_2.sk;
+        if sk.is_null() || !SOCK_NET.exists() || !NET_INUM.exists() {
+            return 0;
+        }
+        let sk = Probed::at::<usize>((&raw const sk).cast(), 0) as *const u8;
+        Probed::field(pointer(sk, &SOCK_NET), &NET_INUM)
+    }
+}
 
 /// Whether the packet's socket is a UDP one; a raw socket may hear the same datagram.
 #[inline(always)]

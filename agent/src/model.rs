@@ -9,7 +9,7 @@ mod tcp;
 mod time;
 mod udp;
 
-pub use dns::{Answer, NameId};
+pub use dns::{Answer, Asker, NameId};
 pub use failure::{End, Failure};
 pub use files::OpenFiles;
 pub use origin::{CgroupId, HostPid, NetnsId, Origin, WorkloadIx};

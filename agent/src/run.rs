@@ -22,7 +22,7 @@ use crate::node::{NodeIdentity, NodeReader};
 use crate::observer::{self, Parts};
 use crate::registry::Labels;
 use crate::resources::{CgroupMounts, Controller};
-use crate::state::{ADDRESSES_MAX, Caps, Connections, Datagrams, Limits, Names};
+use crate::state::{Caps, Connections, Datagrams, Limits, NAMES_MAX, Names};
 use crate::translate::{Status, Translator};
 
 /// Runs the agent until `stop` is cancelled, then ends it in order: programs see no more events, the ring is taken
@@ -51,7 +51,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         totals: NodeTotals::new(config.networks.clone(), config.zone.clone()),
         connections: Connections::new(limits(&config)),
         datagrams: Datagrams::default(),
-        names: Names::new(ADDRESSES_MAX),
+        names: Names::new(NAMES_MAX),
         workloads: Workloads::new(workload_settings(&config)),
         inspector,
         sources: name_sources(&config, &detach)?,

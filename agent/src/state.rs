@@ -24,7 +24,7 @@ pub use latencies::Latencies;
 pub use limits::{Limits, Stats};
 pub use listeners::{Listener, Listeners};
 pub use measurements::{DiskCounts, Measurements};
-pub use names::{ADDRESSES_MAX, Names, Stats as NameStats};
+pub use names::{NAMES_MAX, Names, Stats as NameStats};
 pub use round_trips::RoundTrips;
 pub use table::{Caps, Folded};
 pub use totals::Totals;

@@ -1,10 +1,11 @@
 //! A small name server, and a client that asks over TCP: the commands `traffic dns …`.
 //!
 //! It knows names below `test`: `one.test` is a private address of each family, `many.test` three public ones,
+//! `at-10-0-0-1.test` is that address, `flood-7.test` the seventh [`FLOOD`] of addresses that nobody has;
 //! `alias.test` leads to `one.test` by way of another alias, and `never.test` is an address that nobody connects to.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,6 +19,9 @@ pub const ALIASED: &str = "10.9.0.2";
 /// `never.test`.
 pub const NEVER: &str = "10.9.0.3";
 
+/// How many addresses such a name has.
+pub const FLOOD: u32 = 29;
+
 /// `loop.test`.
 pub const LOOP: &str = "127.9.0.1";
 
@@ -29,7 +33,9 @@ const HEADER: usize = 12;
 /// What `run` knows.
 pub const USAGE: &str = "\
 dns serve ADDRESS          answer questions about names below `test` over UDP and TCP; never ends
-dns ask-tcp SERVER NAME    ask for the addresses of a name over TCP
+dns ask SERVER NAME        ask for the IPv4 addresses of a name over UDP
+dns ask-tcp SERVER NAME    the same over TCP
+dns flood SERVER FIRST N   ask for N names of many addresses each over UDP, from this number on
 dns garbage ADDRESS N      from port 53 of 127.0.0.1, send N datagrams that look like answers and are none";
 
 /// Does what the arguments say.
@@ -39,6 +45,8 @@ dns garbage ADDRESS N      from port 53 of 127.0.0.1, send N datagrams that look
 pub fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["serve", address] => Server::bind(address.parse()?)?.run(),
+        ["ask", server, name] => ask_udp(server.parse()?, name),
+        ["flood", server, first, count] => flood(server.parse()?, first.parse()?, count.parse()?),
         ["ask-tcp", server, name] => ask_tcp(server.parse()?, name),
         ["garbage", address, count] => garbage(address.parse()?, count.parse()?),
         _ => bail!("unknown arguments {arguments:?}; known are\n{USAGE}"),
@@ -97,6 +105,12 @@ pub fn ask_udp(server: SocketAddr, name: &str) -> Result<()> {
     let mut buffer = [0; 512];
     let length = socket.recv(&mut buffer).context("receive the answer")?;
     ensure!(buffer[..length].get(7).is_some_and(|count| *count > 0), "no address of {name}");
+    Ok(())
+}
+
+fn flood(server: SocketAddr, first: u32, count: u32) -> Result<()> {
+    (first..first + count).try_for_each(|number| ask_udp(server, &format!("flood-{number}.test")))?;
+    println!("asked {count}");
     Ok(())
 }
 
@@ -170,6 +184,17 @@ fn asked(message: &[u8]) -> Option<(String, u16, usize)> {
     Some((labels.join("."), u16::from_be_bytes([kind[0], kind[1]]), at + 4))
 }
 
+/// Addresses that the name itself tells.
+fn addresses_in(name: &str) -> Vec<IpAddr> {
+    let label = name.strip_suffix(".test").unwrap_or_default();
+    if let Some(address) = label.strip_prefix("at-") {
+        return address.replace('-', ".").parse().into_iter().collect();
+    }
+    let number = label.strip_prefix("flood-").and_then(|number| number.parse::<u32>().ok());
+    let first = number.map(|number| u32::from(Ipv4Addr::new(10, 128, 0, 0)) + number * FLOOD);
+    first.into_iter().flat_map(|first| first..first + FLOOD).map(|bits| Ipv4Addr::from(bits).into()).collect()
+}
+
 /// The answer to a question; a name without addresses of that family has none.
 fn answer(question: &[u8]) -> Option<Vec<u8>> {
     let (name, kind, end) = asked(question)?;
@@ -181,13 +206,15 @@ fn answer(question: &[u8]) -> Option<Vec<u8>> {
         "never.test" => (&[], &[NEVER]),
         _ => (&[], &[]),
     };
+    let of_name = addresses_in(&name);
+    let addresses = addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok()).chain(of_name);
     let mut owner = name.as_str();
     let mut records = Vec::new();
     for alias in aliases {
         records.push((wire(owner), TYPE_CNAME, wire(alias)));
         owner = alias;
     }
-    for address in addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok()) {
+    for address in addresses {
         match address {
             IpAddr::V4(ip) if kind == TYPE_A => records.push((wire(owner), TYPE_A, ip.octets().to_vec())),
             IpAddr::V6(ip) if kind == TYPE_AAAA => {

@@ -6,6 +6,16 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NameId(pub u32);
 
+/// Who asked for a name, as far as its socket tells: a container that has a cgroup or a network of its own is told from
+/// others. One that has several is several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Asker {
+    /// Cgroup on the unified hierarchy.
+    pub cgroup_v2: u64,
+    /// Network namespace; 0 when unknown.
+    pub netns: u32,
+}
+
 /// The addresses of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

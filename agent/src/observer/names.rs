@@ -23,10 +23,10 @@ const FORGET_AFTER: Duration = Duration::from_secs(600);
 pub fn drain(kernel: &mut Kernel, names: &mut Names, telemetry: &mut Telemetry) {
     let now = clock::boot();
     kernel.drain_answers(BUDGET, |bytes| match dns::decode(bytes) {
-        Ok(message) => match dns::parse(message) {
+        Ok((asker, message)) => match dns::parse(message) {
             Ok(answer) => {
                 telemetry.count_event("dns_answer");
-                names.answered(&answer, now);
+                names.answered(asker, &answer, now);
             }
             Err(_) => telemetry.count_event("dns_malformed"),
         },
@@ -59,10 +59,10 @@ pub fn emit(names: &Names, tables: &Connections, builder: &mut SnapshotBuilder) 
     }
     let stats = names.stats();
     builder.number(&agent::NAMES, &none, &none, names.len() as f64);
-    let lost = [("evicted", stats.evicted), ("refused", stats.refused)];
-    for (reason, count) in lost {
-        let own = Labels::new([("reason", reason)]);
-        builder.number(&agent::NAMES_DROPPED_TOTAL, &none, &own, count as f64);
+    builder.number(&agent::NAMES_EVICTED_TOTAL, &none, &none, stats.evicted as f64);
+    for (cap, count) in [("container", stats.folded.workload), ("node", stats.folded.node)] {
+        let own = Labels::new([("table", "names"), ("cap", cap)]);
+        builder.number(&agent::SERIES_FOLDED_TOTAL, &none, &own, count as f64);
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sonde_abi::{DecodeError, dns};
 
-use crate::model::Answer;
+use crate::model::{Answer, Asker};
 
 /// Bytes of a message's header.
 const HEADER: usize = 12;
@@ -37,13 +37,14 @@ pub enum Malformed {
     Name,
 }
 
-/// The message of a record from the ring.
+/// Who asked, and the message of a record from the ring.
 ///
 /// # Errors
 ///
 /// As [`super::decode`].
-pub fn decode(bytes: &[u8]) -> Result<&[u8], DecodeError> {
-    dns::message(bytes)
+pub fn decode(bytes: &[u8]) -> Result<(Asker, &[u8]), DecodeError> {
+    let (to, message) = dns::message(bytes)?;
+    Ok((Asker { cgroup_v2: to.cgroup_v2, netns: to.netns }, message))
 }
 
 /// Reads an answer. Of one that is cut off inside its records, those that are whole are read.

@@ -1,16 +1,23 @@
 //! Names of addresses, as DNS answers told them.
 //!
-//! An address has one name: the one asked for last. The table is bounded; when it is full, the names that were asked
-//! for longest ago and lead nowhere make room, and are counted.
+//! An address has one name: the one asked for last. Who asks has a share of the table, and the node has all of it: the
+//! names that were asked for longest ago and lead nowhere make room, first within the share, and are counted. Where all
+//! of a share leads somewhere, a new address has the name [`OVERFLOW`]. So nobody's asking costs another one a name.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::model::{Answer, BootNanos, NameId};
+use super::table::{Caps, Folded};
+use crate::model::{Answer, Asker, BootNanos, NameId};
 
-/// Addresses with a name at once: some hundreds of containers with dozens of destinations each.
-pub const ADDRESSES_MAX: usize = 16_384;
+/// Addresses with a name at once: of who asks, several times what a container talks to; of the node, some hundreds of
+/// containers with dozens of destinations each.
+pub const NAMES_MAX: Caps = Caps { workload: 1024, node: 16_384 };
+
+/// The name of an address whose own one found no room. No host can have it.
+const OVERFLOW: &str = "~overflow";
 
 /// Texts for every address that fits: those beyond one are of names that flows still have.
 const TEXTS_PER_ADDRESS: usize = 2;
@@ -20,10 +27,21 @@ const TEXTS_PER_ADDRESS: usize = 2;
 pub struct Stats {
     /// Answers taken.
     pub answers: u64,
-    /// Names that made room for newer ones before their time.
+    /// Addresses whose name made room for newer ones before its time.
     pub evicted: u64,
-    /// Addresses that got no name because everything in the table is in use.
-    pub refused: u64,
+    /// Addresses whose name found no room, because everything in the share or in the table leads somewhere.
+    pub folded: Folded,
+}
+
+/// What an address takes room of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Share {
+    /// The share of the only one who asked for it.
+    Of(Asker),
+    /// The node's alone: several asked for it.
+    Common,
+    /// The node's alone: the share is full, and the name is [`OVERFLOW`].
+    Beyond,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,9 +49,10 @@ struct Named {
     name: NameId,
     /// It was one of several addresses, all public.
     is_one_of_many: bool,
+    share: Share,
     /// When it was answered or last a destination.
     used: BootNanos,
-    /// It was a destination when last looked at.
+    /// It was a destination when last looked at, or is one since.
     is_destination: bool,
 }
 
@@ -53,46 +72,84 @@ pub struct Names {
     ids: HashMap<Arc<str>, NameId>,
     texts: HashMap<NameId, Text>,
     next: u32,
-    max: usize,
+    /// Addresses of each share.
+    shares: HashMap<Share, usize>,
+    /// Shares, and `None` for the node, in which nothing can make room until names are forgotten.
+    stuck: HashSet<Option<Share>>,
+    caps: Caps,
     stats: Stats,
 }
 
 impl Names {
-    /// A table of at most `max` addresses.
-    pub fn new(max: usize) -> Self {
-        let stats = Stats::default();
-        Self { by_ip: HashMap::new(), ids: HashMap::new(), texts: HashMap::new(), next: 0, max, stats }
+    /// A table of at most so many addresses.
+    pub fn new(caps: Caps) -> Self {
+        Self {
+            by_ip: HashMap::new(),
+            ids: HashMap::new(),
+            texts: HashMap::new(),
+            next: 0,
+            shares: HashMap::new(),
+            stuck: HashSet::new(),
+            caps,
+            stats: Stats::default(),
+        }
     }
 
     /// Takes an answer.
-    pub fn answered(&mut self, answer: &Answer, now: BootNanos) {
+    pub fn answered(&mut self, asker: Asker, answer: &Answer, now: BootNanos) {
         self.stats.answers += 1;
         if answer.addresses.is_empty() {
             return;
         }
         let is_one_of_many = answer.addresses.len() > 1 && answer.addresses.iter().all(is_public);
         for ip in &answer.addresses {
-            let is_known = self.by_ip.contains_key(ip);
-            if self.texts.len() >= TEXTS_PER_ADDRESS * self.max
-                || (!is_known && self.by_ip.len() >= self.max && !self.make_room())
-            {
-                self.stats.refused += 1;
+            if self.texts.len() >= TEXTS_PER_ADDRESS * self.caps.node {
+                self.stats.folded.node += 1;
                 continue;
             }
-            let name = self.take_id(&answer.name);
-            let mut named = Named { name, is_one_of_many, used: now, is_destination: false };
-            if let Some(old) = self.by_ip.get(ip).copied() {
-                named.is_destination = old.is_destination;
-                self.give_back(old.name);
-            }
-            self.by_ip.insert(*ip, named);
+            let old = self.remove(ip);
+            let Some(share) = self.admit(asker, old.map(|old| old.share)) else { continue };
+            let is_beyond = share == Share::Beyond;
+            self.insert(*ip, if is_beyond { OVERFLOW } else { &answer.name }, |name| Named {
+                name,
+                is_one_of_many: is_one_of_many && !is_beyond,
+                share,
+                used: now,
+                is_destination: old.is_some_and(|old| old.is_destination),
+            });
         }
+    }
+
+    /// What an address takes room of that was asked for and is not in the table any more; `None` when the node has no
+    /// room. Makes room where it can.
+    fn admit(&mut self, asker: Asker, old: Option<Share>) -> Option<Share> {
+        let own = Share::Of(asker);
+        let mut share = match old {
+            Some(Share::Common) => Share::Common,
+            Some(Share::Of(other)) if other != asker => Share::Common,
+            _ => own,
+        };
+        let used = self.shares.get(&own).copied().unwrap_or(0);
+        if share == own && used >= self.caps.workload && !self.make_room(Some(own), self.caps.workload) {
+            self.stats.folded.workload += 1;
+            share = Share::Beyond;
+        }
+        if self.by_ip.len() >= self.caps.node && !self.make_room(None, self.caps.node) {
+            self.stats.folded.node += 1;
+            return None;
+        }
+        Some(share)
     }
 
     /// The name that stands for a destination in place of its address: of those that are many, all of them public, which
     /// address a client gets says nothing.
     pub fn destination(&mut self, ip: IpAddr) -> Option<NameId> {
-        let name = self.by_ip.get(&ip).filter(|named| named.is_one_of_many)?.name;
+        let named = self.by_ip.get_mut(&ip)?;
+        named.is_destination = true;
+        if !named.is_one_of_many {
+            return None;
+        }
+        let name = named.name;
         if let Some(text) = self.texts.get_mut(&name) {
             text.is_lent = true;
         }
@@ -117,6 +174,7 @@ impl Names {
         holders: impl Iterator<Item = NameId>,
         (now, before): (BootNanos, BootNanos),
     ) {
+        self.stuck.clear();
         for (ip, named) in &mut self.by_ip {
             named.is_destination = destinations.contains(ip);
             if named.is_destination {
@@ -125,7 +183,9 @@ impl Names {
         }
         let idle = self.by_ip.iter().filter(|(_, named)| named.used < before);
         let idle: Vec<IpAddr> = idle.map(|(ip, _)| *ip).collect();
-        idle.iter().for_each(|ip| self.remove(ip));
+        for ip in &idle {
+            self.remove(ip);
+        }
         let held: HashSet<NameId> = holders.collect();
         for (name, text) in &mut self.texts {
             text.is_lent = held.contains(name);
@@ -175,22 +235,52 @@ impl Names {
         }
     }
 
-    fn remove(&mut self, ip: &IpAddr) {
-        if let Some(named) = self.by_ip.remove(ip) {
-            self.give_back(named.name);
-        }
+    fn insert(&mut self, ip: IpAddr, text: &str, named: impl FnOnce(NameId) -> Named) {
+        let named = named(self.take_id(text));
+        *self.shares.entry(named.share).or_default() += 1;
+        self.by_ip.insert(ip, named);
     }
 
-    /// Drops the quarter that was used longest ago of what is no destination, so that the work of finding it is shared
-    /// by many answers.
-    fn make_room(&mut self) -> bool {
+    fn remove(&mut self, ip: &IpAddr) -> Option<Named> {
+        let named = self.by_ip.remove(ip)?;
+        self.give_back(named.name);
+        if let Some(used) = self.shares.get_mut(&named.share) {
+            *used -= 1;
+            if *used == 0 {
+                self.shares.remove(&named.share);
+            }
+        }
+        Some(named)
+    }
+
+    /// Drops up to a quarter of `cap` of what is no destination, of one share or of all, so that the work of finding it is
+    /// shared by many answers. What has no name of its own goes first; then who has most gives, of what was used longest
+    /// ago. `false` when there is nothing.
+    fn make_room(&mut self, of: Option<Share>, cap: usize) -> bool {
+        if self.stuck.contains(&of) {
+            return false;
+        }
         let idle = self.by_ip.iter().filter(|(_, named)| !named.is_destination);
-        let mut idle: Vec<(BootNanos, IpAddr)> = idle.map(|(ip, named)| (named.used, *ip)).collect();
+        let idle = idle.filter(|(_, named)| of.is_none_or(|share| share == named.share));
+        let mut idle: Vec<_> = idle.map(|(ip, named)| (named.share, Reverse(named.used), *ip)).collect();
         idle.sort_unstable();
-        idle.truncate((self.max / 4).max(1));
-        self.stats.evicted += idle.len() as u64;
-        idle.iter().for_each(|(_, ip)| self.remove(ip));
-        !idle.is_empty()
+        let mut ranked: Vec<(Reverse<usize>, BootNanos, IpAddr)> = Vec::with_capacity(idle.len());
+        for share in idle.chunk_by(|(one, ..), (other, ..)| one == other) {
+            for (newer, (share, Reverse(used), ip)) in share.iter().enumerate() {
+                let rank = if *share == Share::Beyond { usize::MAX } else { newer };
+                ranked.push((Reverse(rank), *used, *ip));
+            }
+        }
+        ranked.sort_unstable();
+        ranked.truncate((cap / 4).max(1));
+        self.stats.evicted += ranked.len() as u64;
+        for (.., ip) in &ranked {
+            self.remove(ip);
+        }
+        if ranked.is_empty() {
+            self.stuck.insert(of);
+        }
+        !ranked.is_empty()
     }
 }
 

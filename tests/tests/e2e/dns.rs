@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use sonde_tests::cgroup::ServiceCgroup;
-use sonde_tests::dns::{ALIASED, MANY, NEVER, ONE};
+use sonde_tests::dns::{ALIASED, FLOOD, MANY, NEVER, ONE};
+use sonde_tests::docker::Container;
 use sonde_tests::netns::Netns;
 use sonde_tests::process::{Process, run};
 use sonde_tests::product::Sonde;
@@ -11,7 +12,7 @@ use sonde_tests::skip::Need;
 use sonde_tests::tsdb::{Kind, Tsdb};
 use sonde_tests::{require, wait};
 
-use crate::support::{TRAFFIC, serve};
+use crate::support::{TRAFFIC, docker, serve};
 
 /// A namespace whose loopback has all addresses that the name server knows, and the server in it.
 struct Network {
@@ -166,4 +167,51 @@ fn without_the_capability_addresses_have_no_names() {
     assert_eq!(probe["verdict"], "broken", "{probe:#}");
     let reason = probe["reason"].as_str().expect("a reason");
     assert!(reason.contains("CAP_NET_ADMIN"), "{reason}");
+}
+
+#[test]
+fn a_container_that_asks_for_thousands_of_names_costs_others_none() {
+    require!(Need::Root, Need::Tool("dockerd"), Need::File("/bin/busybox"), Need::Tool("prometheus"));
+    /// In all more than the whole table holds; at once fewer than the ring does.
+    const ROUNDS: u32 = 6;
+    const NAMES: u32 = 100;
+    /// `state::NAMES_MAX`.
+    const SHARE: f64 = 1024.0;
+    let docker = docker();
+    let prometheus = Tsdb::start(Kind::Prometheus);
+    let agent = Sonde::agent().with("--remote-write", prometheus.remote_write()).start();
+    let name_server = docker.run("name-server", &[], &["dns", "serve", "0.0.0.0:53"]);
+    name_server.wait_for("listening");
+    let servers = [(); 2].map(|()| docker.run("named", &[], &["serve", "0.0.0.0:9000"]));
+    servers.iter().for_each(|server| server.wait_for("listening"));
+    let resolver = format!("{}:53", name_server.ip());
+    let [quiet, loud] = ["quiet", "loud"].map(|name| docker.run(name, &[], &["wait"]));
+    let name = |server: &Container<'_>| format!("at-{}.test", server.ip().replace('.', "-"));
+
+    quiet.traffic(&["dns", "ask", &resolver, &name(&servers[0])]);
+    for round in 0..ROUNDS {
+        loud.traffic(&["dns", "flood", &resolver, &(round * NAMES).to_string(), &NAMES.to_string()]);
+        // A scrape takes in everything until now.
+        agent.metrics().expect("scrape");
+    }
+    loud.traffic(&["dns", "ask", &resolver, &name(&servers[1])]);
+    // Only what is connected to is shown; until then the names had to stay in the table.
+    let mut expected = Vec::new();
+    for (client, server) in [(&quiet, &servers[0]), (&loud, &servers[1])] {
+        client.traffic(&["connect", &format!("{}:9000", server.ip()), "1"]);
+        expected.push((format!("ip_to_fqdn{{ip=\"{}\",fqdn=\"{}\"}}", server.ip(), name(server)), 1.0));
+    }
+    prometheus.promql().expect(&expected);
+    let metrics = agent.metrics().expect("scrape");
+    let evicted = metrics.value("sonde_agent_names_evicted_total", &[]).expect("the number of names evicted");
+    let asked = f64::from(ROUNDS * NAMES * FLOOD);
+    assert!(evicted >= asked - SHARE && evicted <= asked + 1.0, "{evicted} of {asked} were evicted");
+    for cap in ["container", "node"] {
+        let folded = [("table", "names"), ("cap", cap)];
+        assert_eq!(
+            metrics.value("sonde_agent_series_folded_total", &folded).expect("a counter"),
+            0.0,
+            "{cap}"
+        );
+    }
 }
