@@ -50,7 +50,7 @@ fn emit(cgroup: *const u8, path: *const u8, kind: u16) {
         record.path_len =
             bpf_probe_read_kernel_str_bytes(path, &mut record.path).map_or(0, |bytes| bytes.len() as u32 + 1);
     }
-    entry.submit(wakeup_flags());
+    entry.submit(wakeup_flags(&EVENTS));
 }
 
 /// The unified hierarchy has id 0 (`cgroup_init` in kernel/cgroup/cgroup.c); of the v1 ones only memory's matters.

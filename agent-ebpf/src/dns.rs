@@ -15,7 +15,7 @@ use sonde_abi::{
 
 use crate::{
     loss,
-    maps::{ANSWER, ANSWERS, NO_WAKEUP},
+    maps::{ANSWER, ANSWERS, wakeup_flags},
     packet::{self, watch},
 };
 
@@ -92,7 +92,7 @@ fn hand_over(ctx: &SkBuffContext, at: usize) {
             AnswerTo { cgroup_v2: bpf_skb_cgroup_id(ctx.skb.skb), netns: packet::netns(ctx), _pad: 0 };
         (*record).header = Header { kind: KIND_ANSWER, size: size as u16, _pad: 0 };
         let ring = (&raw const ANSWERS).cast_mut().cast();
-        if bpf_ringbuf_output(ring, record.cast(), size as u64, NO_WAKEUP) != 0 {
+        if bpf_ringbuf_output(ring, record.cast(), size as u64, wakeup_flags(&ANSWERS)) != 0 {
             loss::count(Loss::DnsRingFull);
         }
     }

@@ -109,7 +109,7 @@ pub static LOSSES: PerCpuArray<u64, LOSSES_MAX> = PerCpuArray::new();
 /// `BPF_RB_AVAIL_DATA`, include/uapi/linux/bpf.h.
 const AVAIL_DATA: u64 = 0;
 /// `BPF_RB_NO_WAKEUP`.
-pub const NO_WAKEUP: u64 = 1;
+const NO_WAKEUP: u64 = 1;
 /// `BPF_RB_FORCE_WAKEUP`.
 const FORCE_WAKEUP: u64 = 2;
 
@@ -170,11 +170,11 @@ pub fn observe<K>(map: &PerCpuHashMap<K, Latency, 1>, key: &K, ns: u64, first: u
 
 static ZEROS: Latency = Latency { counts: [0; latency::BOUNDS + 1], sum_ns: 0 };
 
-/// Flags for submitting to [`EVENTS`]: the reader comes by timer, and is woken only when the ring is half full.
+/// Flags for submitting to a ring: the reader comes by timer, and is woken only when the ring is half full.
 /// A wake-up per event would cost sixty times the event itself.
 #[inline(always)]
-pub fn wakeup_flags() -> u64 {
+pub fn wakeup_flags<T, const BYTES: usize>(ring: &RingBuf<T, BYTES>) -> u64 {
     // SAFETY: the helper only reads counters of the map it is given.
-    let filled = unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), AVAIL_DATA) };
-    if filled >= EVENTS_BYTES as u64 / 2 { FORCE_WAKEUP } else { NO_WAKEUP }
+    let filled = unsafe { bpf_ringbuf_query((&raw const *ring).cast_mut().cast(), AVAIL_DATA) };
+    if filled >= BYTES as u64 / 2 { FORCE_WAKEUP } else { NO_WAKEUP }
 }

@@ -92,7 +92,7 @@ fn announce(key: &OwnerKey, owner: &Owner) {
         tgid: key.tgid,
         _pad: 0,
     });
-    entry.submit(wakeup_flags());
+    entry.submit(wakeup_flags(&EVENTS));
 }
 
 /// One message sent.

@@ -163,10 +163,11 @@ impl Kernel {
         self.features.iter().any(|status| status.id == feature && status.verdict.is_ok())
     }
 
-    /// The event ring's wake-ups. Must be called inside a tokio runtime.
+    /// The rings' wake-ups. Must be called inside a tokio runtime.
     pub fn wakeups(&self) -> Option<Wakeups> {
-        let (_, fd) = self.loaded.as_ref()?.map_fds.iter().find(|(name, _)| name == "EVENTS")?;
-        Wakeups::new(fd.try_clone().ok()?).ok()
+        let fds = &self.loaded.as_ref()?.map_fds;
+        let fd = |ring| fds.iter().find(|(name, _)| name == ring)?.1.try_clone().ok();
+        Wakeups::new(fd("EVENTS")?, fd("ANSWERS")?).ok()
     }
 
     /// Hands waiting events to `handle`, at most `budget` of them; returns how many.

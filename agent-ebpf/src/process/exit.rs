@@ -45,7 +45,7 @@ unsafe fn ended(task: *const u8, mark: u64) {
 
 #[inline(always)]
 fn tell(record: &TaskRecord) {
-    if EVENTS.output_untyped::<TaskRecord>(record, wakeup_flags()).is_err() {
+    if EVENTS.output_untyped::<TaskRecord>(record, wakeup_flags(&EVENTS)).is_err() {
         loss::count(Loss::TaskExitRingFull);
     }
 }

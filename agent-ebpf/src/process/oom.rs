@@ -51,7 +51,7 @@ pub fn oom_victim_end(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn tell(record: &TaskRecord) {
-    if EVENTS.output_untyped::<TaskRecord>(record, wakeup_flags()).is_err() {
+    if EVENTS.output_untyped::<TaskRecord>(record, wakeup_flags(&EVENTS)).is_err() {
         loss::count(Loss::OomRingFull);
     }
 }

@@ -131,7 +131,7 @@ fn emit(socket: &impl Socket, kind: u16, old: i32, conn: &Conn) {
     if conn.role == ROLE_OUTBOUND && conn.tgid != 0 && kind != KIND_CLOSED {
         record.connect_ns = record.at_ns.wrapping_sub(conn.born_ns);
     }
-    entry.submit(wakeup_flags());
+    entry.submit(wakeup_flags(&EVENTS));
 }
 
 /// Copies identity and owner into a record.

@@ -73,7 +73,7 @@ fn released(ctx: &SockContext) {
             return;
         };
         entry.write(record(KIND_CLOSED, inode(sk), drops, &owner));
-        entry.submit(wakeup_flags());
+        entry.submit(wakeup_flags(&EVENTS));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The event ring: drained by a timer, or when the kernel half says that it is half full.
+//! A ring of records: drained by a timer, or when the kernel half says that it is half full.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -47,17 +47,20 @@ impl Ring {
     }
 }
 
-/// Tells when the kernel half woke its reader because the ring is half full.
-pub struct Wakeups(AsyncFd<OwnedFd>);
+/// Tells when the kernel half woke its reader because a ring is half full.
+pub struct Wakeups {
+    events: AsyncFd<OwnedFd>,
+    answers: AsyncFd<OwnedFd>,
+}
 
 impl Wakeups {
-    /// Registers a descriptor of the ring with the runtime's reactor. It is edge-triggered, which is what makes a ring
+    /// Registers descriptors of both rings with the runtime's reactor. It is edge-triggered, which is what makes a ring
     /// that always holds something wake nobody.
-    pub(super) fn new(ring: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(events: OwnedFd, answers: OwnedFd) -> io::Result<Self> {
         // SAFETY: `OwnedFd` always returns the same descriptor and keeps it open until it is dropped, after the
         // registration.
-        let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
-        registered.map(Self).map_err(io::Error::from)
+        let register = |ring| unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        Ok(Self { events: register(events)?, answers: register(answers)? })
     }
 
     /// Waits for the next wake-up.
@@ -66,6 +69,10 @@ impl Wakeups {
     ///
     /// The runtime is shutting down.
     pub async fn half_full(&self) -> io::Result<()> {
-        self.0.readable().await.map(|mut guard| guard.clear_ready())
+        let woken = tokio::select! {
+            woken = self.events.readable() => woken,
+            woken = self.answers.readable() => woken,
+        };
+        woken.map(|mut guard| guard.clear_ready())
     }
 }
