@@ -14,4 +14,4 @@ mod rules;
 mod totals;
 
 pub use rules::{Network, Networks};
-pub use totals::{NodeTotals, View};
+pub use totals::NodeTotals;

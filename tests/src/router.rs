@@ -62,6 +62,12 @@ impl Router {
         there
     }
 
+    /// Sends what is for a network to one of those attached.
+    #[track_caller]
+    pub fn route(&self, network: &str, via: &str) {
+        run(self.namespace.command("ip").args(["route", "add", network, "via", via]));
+    }
+
     /// Leads an address to another one, without anyone else knowing.
     #[track_caller]
     pub fn lead(&mut self, from: &str, to: &str) {

@@ -47,21 +47,10 @@ pub struct NodeTotals {
     pub(super) udp_rest: Traffic,
 }
 
-/// The counters at one moment.
-pub struct View<'t> {
-    totals: &'t mut NodeTotals,
-    now: BootNanos,
-}
-
 impl NodeTotals {
     /// Nothing counted yet; `zone` is the node's own one, where configuration says so.
     pub fn new(networks: Networks, zone: Option<Arc<str>>) -> Self {
         Self { networks, configured_zone: zone, ..Self::default() }
-    }
-
-    /// Where TCP connections are counted.
-    pub fn tcp(&mut self, now: BootNanos) -> View<'_> {
-        View { totals: self, now }
     }
 
     /// Adds datagrams between an address of this node and others. To be told in batches, after [`Self::learn`] heard of
@@ -123,23 +112,18 @@ impl NodeTotals {
     }
 }
 
-impl View<'_> {
-    fn traffic(&mut self, peer: IpAddr, local: IpAddr) -> &mut Traffic {
-        self.totals.local.learn(local.to_canonical(), self.now);
-        let place = self.totals.place(peer);
-        self.totals.tcp.entry(place).or_default()
-    }
-}
-
-impl Totals for View<'_> {
-    fn add(&mut self, peer: IpAddr, local: IpAddr, _: Direction, sent: u64, received: u64) {
-        let traffic = self.traffic(peer, local);
+/// TCP. To be told after [`NodeTotals::learn`] heard of the address at this end.
+impl Totals for NodeTotals {
+    fn add(&mut self, peer: IpAddr, sent: u64, received: u64) {
+        let place = self.place(peer);
+        let traffic = self.tcp.entry(place).or_default();
         traffic.sent += sent;
         traffic.received += received;
     }
 
-    fn add_connection(&mut self, peer: IpAddr, local: IpAddr, direction: Direction) {
-        let traffic = self.traffic(peer, local);
+    fn add_connection(&mut self, peer: IpAddr, direction: Direction) {
+        let place = self.place(peer);
+        let traffic = self.tcp.entry(place).or_default();
         match direction {
             Direction::Outbound => traffic.outbound += 1,
             Direction::Inbound => traffic.inbound += 1,

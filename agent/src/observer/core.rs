@@ -25,7 +25,7 @@ use crate::enrich::{Hierarchy, Workloads, netns};
 use crate::gpu;
 use crate::health::{Absent, Board};
 use crate::kernel::{FeatureId, Kernel, Wakeups};
-use crate::model::{BootNanos, HostPid, TcpSocket, UnixMillis};
+use crate::model::{BootNanos, HostPid, Role, TcpSocket, UnixMillis};
 use crate::networks::NodeTotals;
 use crate::node::{self, NodeIdentity, NodeReader};
 use crate::probes::{self, Event, cgroup::CgroupEvent};
@@ -172,7 +172,7 @@ impl Core {
         } = parts;
         for event in &events {
             if let Event::Tcp(socket) = event {
-                totals.learn(socket.local.ip(), now);
+                learn_address(connections, totals, socket, now);
             }
         }
         let sockets = events.iter_mut().filter_map(|event| match event {
@@ -307,7 +307,7 @@ impl Core {
         }
         let process = |socket: &TcpSocket| workloads.process_of(socket.origin.as_ref()?);
         translator.translate(connections.newly_found(), process, begin);
-        connections.finish_pass(begin, &mut totals.tcp(begin));
+        connections.finish_pass(begin, totals);
         overflows::read(connections, proc_root, begin);
         if !kernel.has(FeatureId::TcpLifecycle) {
             for sock in connections.close_unseen(begin) {
@@ -424,8 +424,17 @@ fn handle_socket(
     now: BootNanos,
 ) {
     let owner = socket.origin.as_ref().and_then(|origin| workloads.resolve_owner(origin, now));
-    totals.learn(socket.local.ip(), now);
-    connections.handle(socket, owner, &mut totals.tcp(now));
+    learn_address(connections, totals, &socket, now);
+    connections.handle(socket, owner, totals);
+}
+
+/// A socket's address is one of this machine. Not so where nobody listens: what a transparent proxy accepts bears the
+/// address that its client asked for, which may be anywhere.
+fn learn_address(connections: &Connections, totals: &mut NodeTotals, socket: &TcpSocket, now: BootNanos) {
+    let listens = || connections.listeners().find(socket.netns, socket.local).is_some();
+    if socket.role != Role::Inbound || listens() {
+        totals.learn(socket.local.ip(), now);
+    }
 }
 
 fn handle_cgroup(workloads: &mut Workloads, event: &CgroupEvent) {

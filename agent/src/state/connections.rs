@@ -229,7 +229,7 @@ impl Connections {
             connection.start = Start::Pending { connect_ns };
             // What a row told before the event may not have known of a translation.
             connection.actual = socket.actual_destination().ip();
-            totals.add_connection(connection.actual, connection.local.ip(), connection.direction());
+            totals.add_connection(connection.actual, connection.direction());
         }
         self.settle(socket);
     }
@@ -276,11 +276,10 @@ impl Connections {
 
     /// Counts a connection of which only the end is known, or which the full table refused at its start.
     fn count_whole(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
-        let (peer, local, direction) =
-            (socket.actual_destination().ip(), socket.local.ip(), direction(socket.role));
-        totals.add_connection(peer, local, direction);
+        let (peer, direction) = (socket.actual_destination().ip(), direction(socket.role));
+        totals.add_connection(peer, direction);
         if let Some(counters) = socket.counters {
-            totals.add(peer, local, direction, counters.sent, counters.received);
+            totals.add(peer, counters.sent, counters.received);
         }
         let Some((workload, peer)) = self.attribute(direction, (socket.netns, socket.local), socket, owner)
         else {

@@ -9,15 +9,15 @@ use super::Direction;
 pub trait Totals {
     /// Adds what one socket moved since the last time. `peer` is the address at the other end, after address
     /// translation where that is known.
-    fn add(&mut self, peer: IpAddr, local: IpAddr, direction: Direction, sent: u64, received: u64);
+    fn add(&mut self, peer: IpAddr, sent: u64, received: u64);
 
     /// Adds one established connection.
-    fn add_connection(&mut self, peer: IpAddr, local: IpAddr, direction: Direction);
+    fn add_connection(&mut self, peer: IpAddr, direction: Direction);
 }
 
 /// Where nobody asks for totals.
 impl Totals for () {
-    fn add(&mut self, _: IpAddr, _: IpAddr, _: Direction, _: u64, _: u64) {}
+    fn add(&mut self, _: IpAddr, _: u64, _: u64) {}
 
-    fn add_connection(&mut self, _: IpAddr, _: IpAddr, _: Direction) {}
+    fn add_connection(&mut self, _: IpAddr, _: Direction) {}
 }

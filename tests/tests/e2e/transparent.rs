@@ -4,6 +4,7 @@ use sonde_tests::cgroup::ServiceCgroup;
 use sonde_tests::netns::Netns;
 use sonde_tests::process::{Process, run};
 use sonde_tests::product::Sonde;
+use sonde_tests::router::Router;
 use sonde_tests::skip::Need;
 use sonde_tests::{require, wait};
 
@@ -37,7 +38,10 @@ while True:
 fn what_a_transparent_proxy_accepts_is_inbound_and_makes_no_address_of_its_own() {
     require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("nft"), Need::Tool("python3"));
     let directory = tempfile::tempdir().expect("create a directory");
-    let namespace = Netns::new();
+    let (mut router, namespace, clients) = (Router::new(), Netns::new(), Netns::new());
+    let address = router.attach(&namespace);
+    router.route("203.0.113.0/24", &address);
+    router.attach(&clients);
     run(namespace.command("ip").args(["route", "add", "local", "203.0.113.0/24", "dev", "lo"]));
     let rules = "add table inet proxy; \
         add chain inet proxy prerouting { type filter hook prerouting priority mangle; }; \
@@ -51,13 +55,13 @@ fn what_a_transparent_proxy_accepts_is_inbound_and_makes_no_address_of_its_own()
         wait::until(text, || wait::ensure(process.output().contains(text), || process.output()));
     };
     said(&proxy, "listening");
-    let mut hold = namespace.command(TRAFFIC);
+    let mut hold = clients.command(TRAFFIC);
     hold.args(["hold", "203.0.113.200:80", &HELD.to_string()]);
     let client = Process::start_with_input("client", hold, directory.path());
     said(&client, "holding");
-    let agent = Sonde::agent().start();
+    let agent = Sonde::agent().with("--network", "203.0.113.0/24=far/asked").start();
     for number in 1..=ASKED {
-        run(namespace.command(TRAFFIC).args(["connect", &format!("203.0.113.{number}:80"), "1"]));
+        run(clients.command(TRAFFIC).args(["connect", &format!("203.0.113.{number}:80"), "1"]));
     }
 
     let owner = service.id();
@@ -76,4 +80,7 @@ fn what_a_transparent_proxy_accepts_is_inbound_and_makes_no_address_of_its_own()
     assert!(outbound.is_empty(), "the proxy connects to nobody: {outbound:?}");
     let inbound = metrics.select("container_net_tcp_inbound_active_connections", &all);
     assert_eq!(inbound.len(), 1, "{inbound:?}");
+    // And no address of this node, so that what goes there goes to its zone.
+    let zone = [("zone", "far"), ("class", "asked"), ("direction", "outbound")];
+    assert_eq!(metrics.sum("node_net_tcp_connections_total", &zone), f64::from(ASKED));
 }

@@ -36,8 +36,6 @@ fn lines(totals: &NodeTotals) -> Vec<String> {
 #[test]
 fn bytes_and_connections_are_told_apart_by_zone_and_class() {
     let mut totals = totals(&["10.1.0.0/16=a", "10.2.0.0/16=b/vpc", "203.0.113.0/24=/partner"], Some("a"));
-    let mut view = totals.tcp(NOW);
-    let own = ip("10.1.0.1");
     for (peer, bytes) in [
         ("10.1.9.9", 1),
         ("10.2.9.9", 2),
@@ -46,10 +44,10 @@ fn bytes_and_connections_are_told_apart_by_zone_and_class() {
         ("192.168.1.1", 16),
         ("127.0.0.1", 32),
     ] {
-        view.add(ip(peer), own, Direction::Outbound, bytes, 100 * bytes);
+        totals.add(ip(peer), bytes, 100 * bytes);
     }
-    view.add_connection(ip("10.2.9.9"), own, Direction::Outbound);
-    view.add_connection(ip("10.2.9.8"), own, Direction::Inbound);
+    totals.add_connection(ip("10.2.9.9"), Direction::Outbound);
+    totals.add_connection(ip("10.2.9.8"), Direction::Inbound);
     let sent: Vec<String> =
         lines(&totals).into_iter().filter(|line| line.starts_with("traffic_sent")).collect();
     assert_eq!(
@@ -79,16 +77,17 @@ fn an_address_of_this_node_is_local_whatever_its_network() {
     let mut totals = totals(&["10.0.0.0/8=b"], Some("a"));
     let (client, server) = (ip("10.0.0.1"), ip("10.0.0.2"));
     totals.learn(server, NOW);
-    totals.tcp(NOW).add(server, client, Direction::Outbound, 5, 7);
-    totals.tcp(NOW).add(client, server, Direction::Inbound, 7, 5);
+    totals.learn(client, NOW);
+    totals.add(server, 5, 7);
+    totals.add(client, 7, 5);
     assert_eq!(totals.tcp.len(), 1);
     let local = totals.tcp[&Place { network: None, class: Class::Local }];
     assert_eq!((local.sent, local.received), (12, 12), "each socket has its own view");
     totals.set_host_addresses(vec![ip("10.0.0.3")]);
-    totals.tcp(NOW).add(ip("::ffff:10.0.0.3"), client, Direction::Outbound, 1, 1);
+    totals.add(ip("::ffff:10.0.0.3"), 1, 1);
     assert_eq!(totals.tcp.len(), 1);
     totals.expire(BootNanos(u64::MAX));
-    totals.tcp(NOW).add(server, client, Direction::Outbound, 1, 1);
+    totals.add(server, 1, 1);
     let other = Place { network: Some(0), class: Class::Private };
     assert!(totals.tcp.contains_key(&other), "it may be another node's by now");
 }
@@ -112,8 +111,8 @@ fn the_own_zone_comes_from_configuration_or_the_cloud_or_the_own_addresses() {
 fn without_a_zone_nothing_is_said_about_crossing_and_without_traffic_nothing_at_all() {
     let mut totals = totals(&["10.1.0.0/16=a"], None);
     assert!(lines(&totals).is_empty());
-    totals.tcp(NOW).add(ip("10.1.0.9"), ip("10.9.0.1"), Direction::Outbound, 3, 4);
-    totals.tcp(NOW).add(ip("127.0.0.1"), ip("127.0.0.1"), Direction::Outbound, 1, 2);
+    totals.add(ip("10.1.0.9"), 3, 4);
+    totals.add(ip("127.0.0.1"), 1, 2);
     let bytes: Vec<String> = lines(&totals).into_iter().filter(|line| line.starts_with("traffic")).collect();
     assert_eq!(
         bytes,

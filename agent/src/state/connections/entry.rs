@@ -56,7 +56,7 @@ impl Connection {
         self.counted = before.max(now);
         let (sent, received) = (self.counted.sent - before.sent, self.counted.received - before.received);
         if sent > 0 || received > 0 {
-            totals.add(self.actual, self.local.ip(), self.direction(), sent, received);
+            totals.add(self.actual, sent, received);
         }
     }
 }

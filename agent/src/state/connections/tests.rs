@@ -368,12 +368,12 @@ fn ephemeral_ports_are_folded() {
 struct Sum(u64, u64, u64);
 
 impl Totals for Sum {
-    fn add(&mut self, _: IpAddr, _: IpAddr, _: Direction, sent: u64, received: u64) {
+    fn add(&mut self, _: IpAddr, sent: u64, received: u64) {
         self.1 += sent;
         self.2 += received;
     }
 
-    fn add_connection(&mut self, _: IpAddr, _: IpAddr, _: Direction) {
+    fn add_connection(&mut self, _: IpAddr, _: Direction) {
         self.0 += 1;
     }
 }
