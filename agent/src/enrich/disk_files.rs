@@ -3,7 +3,7 @@
 use super::cgroup_path::Owner;
 use super::cgroup_tree::{CgroupTree, Hierarchy};
 use crate::model::BootNanos;
-use crate::resources::{self, CgroupMounts, Controller};
+use crate::resources::{self, CgroupMounts};
 
 /// Whether the files of the hierarchies count the disk I/O of all containers and services there are now. The root of the
 /// unified hierarchy may hand its controller down while a group below does not: whoever is in there has no `io.stat`.
@@ -11,7 +11,7 @@ pub fn counts_disks(mounts: &CgroupMounts) -> bool {
     if !resources::counts_disks(mounts) {
         return false;
     }
-    let Some(root) = mounts.v2().filter(|_| mounts.v1(Controller::Blkio).is_none()) else { return true };
+    let Some(root) = mounts.v2() else { return false };
     let mut tree = CgroupTree::new(mounts);
     tree.scan(BootNanos(0));
     let mut owners = tree.all(Hierarchy::V2).filter(|cgroup| !matches!(cgroup.owner, Owner::Unmanaged));

@@ -93,16 +93,16 @@ super::catalog! {
         from "iter/task_file, rlim[RLIMIT_NOFILE]";
     RESOURCES_DISK_READS_TOTAL: Counter "container_resources_disk_reads_total" ["mount_point", "device", "volume"]
         "Completed reads from a disk",
-        from "cgroup v2 io.stat rios, v1 blkio.throttle.io_serviced; where those count nothing, tp_btf/block_bio_queue";
+        from "cgroup v2 io.stat rios, else tp_btf/block_bio_queue, else v1 blkio.throttle.io_serviced";
     RESOURCES_DISK_WRITES_TOTAL: Counter "container_resources_disk_writes_total" ["mount_point", "device", "volume"]
         "Completed writes to a disk",
-        from "cgroup v2 io.stat wios, v1 blkio.throttle.io_serviced; where those count nothing, tp_btf/block_bio_queue";
+        from "cgroup v2 io.stat wios, else tp_btf/block_bio_queue, else v1 blkio.throttle.io_serviced";
     RESOURCES_DISK_READ_BYTES_TOTAL: Counter "container_resources_disk_read_bytes_total" ["mount_point", "device", "volume"]
         "Bytes read from a disk",
-        from "cgroup v2 io.stat rbytes, v1 blkio.throttle.io_service_bytes; where those count nothing, tp_btf/block_bio_queue";
+        from "cgroup v2 io.stat rbytes, else tp_btf/block_bio_queue, else v1 blkio.throttle.io_service_bytes";
     RESOURCES_DISK_WRITTEN_BYTES_TOTAL: Counter "container_resources_disk_written_bytes_total" ["mount_point", "device", "volume"]
         "Bytes written to a disk",
-        from "cgroup v2 io.stat wbytes, v1 blkio.throttle.io_service_bytes; where those count nothing, tp_btf/block_bio_queue";
+        from "cgroup v2 io.stat wbytes, else tp_btf/block_bio_queue, else v1 blkio.throttle.io_service_bytes";
     RESOURCES_DISK_SIZE_BYTES: Gauge "container_resources_disk_size_bytes" ["mount_point", "device", "volume"]
         "Size of a file system on a block device that the container may write to; of a service, those on disks it has written to",
         from "statfs of the mount point as the container sees it";
@@ -114,10 +114,10 @@ super::catalog! {
         from "statfs of the mount point as the container sees it";
     RESOURCES_DISK_DISCARDS_TOTAL: Counter "container_resources_disk_discards_total" ["mount_point", "device", "volume"]
         "Completed discards on a disk",
-        from "cgroup v1 blkio.throttle.io_serviced, v2 io.stat dios";
+        from "cgroup v2 io.stat dios, where that counts; else v1 blkio.throttle.io_serviced, without block/io";
     RESOURCES_DISK_DISCARDED_BYTES_TOTAL: Counter "container_resources_disk_discarded_bytes_total" ["mount_point", "device", "volume"]
         "Bytes discarded on a disk",
-        from "cgroup v1 blkio.throttle.io_service_bytes, v2 io.stat dbytes";
+        from "cgroup v2 io.stat dbytes, where that counts; else v1 blkio.throttle.io_service_bytes, without block/io";
     RESOURCES_DISK_DELAY_SECONDS_TOTAL: Counter "container_resources_disk_delay_seconds_total" []
         "Time that threads waited for block devices",
         from "iter/task and tp_btf/sched_process_exit, delays.blkio_delay; with kernel.task_delayacct=1";
