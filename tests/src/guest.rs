@@ -8,9 +8,11 @@
 mod choices;
 mod datagrams;
 mod endings;
+mod hierarchy;
 mod load;
 mod machine;
 mod memory;
+mod resources;
 mod tests;
 mod translation;
 
@@ -62,6 +64,9 @@ pub fn main(arguments: &[&str]) -> Result<()> {
 
 fn run() -> Result<()> {
     machine::set_up()?;
+    if hierarchy::has_v1() {
+        return run_on_v1();
+    }
     // Open before the agent is: they are what it finds at its start.
     let mut existing = tests::Existing::open()?;
     let mut agent = Agent::start("", &[])?;
@@ -80,7 +85,24 @@ fn run() -> Result<()> {
     show_log();
     if agent_is_up {
         choices::run_all();
+        resources::prepare()?;
+        choices::round("with_limits", "", &[], resources::run_all);
     }
+    Ok(())
+}
+
+/// What depends on the hierarchy of the controllers.
+fn run_on_v1() -> Result<()> {
+    resources::prepare()?;
+    choices::round("on_v1", "", &[], |agent| {
+        check("a_service_owns_its_connections", || tests::service(agent));
+        load::run_all(agent);
+        memory::run_all(agent);
+        resources::run_all(agent);
+        report_status(agent);
+    });
+    show_log();
+    choices::run_second();
     Ok(())
 }
 

@@ -18,9 +18,7 @@ const SENT: u64 = 12_345;
 
 /// All of them. No other agent may run.
 pub(super) fn run_all() {
-    // Programs that do not fit this kernel are refused twice.
-    let seconds = "udp_sendmsg,disk_latency,oom_victim,oom_victim_pid,task_iter";
-    round("with_second_choices", seconds, &[], second_choices);
+    run_second();
     round("without_iterators", "tcp_iter,udp_iter,files_iter,udp_sendmsg,udp_send_length", &[], |agent| {
         check("without_iterators_connections_are_exact_at_their_end", || without_iterators(agent));
         check("the_address_asked_for_is_told_without_iterators", || endings::asked(agent));
@@ -29,8 +27,15 @@ pub(super) fn run_all() {
     round("without_types", "", &["--btf", "/nowhere"], without_types);
 }
 
+/// The choices that other kernels, or other hierarchies of control groups, take.
+pub(super) fn run_second() {
+    // Programs that do not fit this kernel are refused twice.
+    let refused = "udp_sendmsg,disk_latency,oom_victim,oom_victim_pid,task_iter";
+    round("with_second_choices", refused, &[], second_choices);
+}
+
 /// Starts the agent, lets it be tested, stops it.
-fn round(name: &str, refused: &str, flags: &[&str], test: impl FnOnce(&Agent)) {
+pub(super) fn round(name: &str, refused: &str, flags: &[&str], test: impl FnOnce(&Agent)) {
     check(&format!("agent_works_{name}"), || {
         let mut agent = Agent::start(refused, flags)?;
         agent.wait_until_ready()?;
@@ -75,7 +80,7 @@ fn without_types(agent: &Agent) {
 }
 
 /// Verdict, and choice or reason, of a feature.
-fn probe(agent: &Agent, feature: &str) -> Result<(String, String)> {
+pub(super) fn probe(agent: &Agent, feature: &str) -> Result<(String, String)> {
     let status = agent.status()?;
     let probes = status["probes"].as_array().context("/status lists no probes")?;
     let probe = probes.iter().find(|probe| probe["name"] == feature).context("it is not in /status")?;

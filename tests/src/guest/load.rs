@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Agent, check, child_command};
+use super::{Agent, check, child_command, hierarchy};
 use crate::traffic::load;
 use crate::wait;
 
@@ -32,10 +32,7 @@ pub(super) fn is_role(role: &str) -> bool {
 
 /// Three processes on one CPU, and I/O on the disk, all from within a service.
 pub(super) fn child(_: &str) -> Result<()> {
-    let directory = format!("/sys/fs/cgroup{SERVICE}");
-    fs::create_dir_all(&directory).context("make the service's cgroup")?;
-    fs::write(format!("{directory}/cgroup.procs"), std::process::id().to_string())
-        .context("move into the service's cgroup")?;
+    hierarchy::enter(SERVICE)?;
     load::direct(Path::new(DISK), CHUNKS)?;
     load::contend(3, Duration::from_millis(300))
 }

@@ -10,6 +10,8 @@ use rustix::mount::{MountFlags, mount};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socket_with};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
+use super::hierarchy;
+
 /// Type and place of every file system that the agent looks at.
 const MOUNTS: &[(&str, &str)] = &[
     ("proc", "/proc"),
@@ -17,7 +19,6 @@ const MOUNTS: &[(&str, &str)] = &[
     ("devtmpfs", "/dev"),
     ("tmpfs", "/tmp"),
     ("tmpfs", "/run"),
-    ("cgroup2", "/sys/fs/cgroup"),
     ("bpf", "/sys/fs/bpf"),
     ("tracefs", "/sys/kernel/tracing"),
 ];
@@ -36,6 +37,7 @@ pub fn set_up() -> Result<()> {
             Err(error) => return Err(error).with_context(|| format!("mount {kind} on {place}")),
         }
     }
+    hierarchy::mount_all()?;
     let modules = fs::read_to_string("/etc/modules").unwrap_or_default();
     modules.lines().try_for_each(|module| load_module(Path::new(module)))?;
     bring_loopback_up()

@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
 use super::tests::{Role, command_in, count};
-use super::{Agent, check, say};
+use super::{Agent, check, hierarchy, say};
 use crate::wait;
 
-const ROOT: &str = "/sys/fs/cgroup";
 const LIMIT: &str = "67108864";
 const WANTED: &str = "134217728";
 const KILLS: u64 = 3;
@@ -19,8 +17,9 @@ const TEST: &str = "victims_of_the_oom_killer_are_their_owners";
 
 /// All tests of this page.
 pub(super) fn run_all(agent: &Agent) {
-    let controllers = fs::read_to_string(format!("{ROOT}/cgroup.controllers")).unwrap_or_default();
-    if controllers.split_whitespace().any(|name| name == "memory") {
+    let controllers = hierarchy::unified().join("cgroup.controllers");
+    let controllers = fs::read_to_string(controllers).unwrap_or_default();
+    if hierarchy::has_v1() || controllers.split_whitespace().any(|name| name == "memory") {
         check(TEST, || victims(agent, "guest-starved.service", Source::Events));
     } else {
         say(&format!("SKIP {TEST} the unified hierarchy has no memory controller here"));
@@ -39,13 +38,13 @@ pub(super) enum Source {
 /// Some processes of a service want more than it may have.
 pub(super) fn victims(agent: &Agent, service: &str, source: Source) -> Result<()> {
     let service = format!("/system.slice/{service}");
-    let group = format!("{ROOT}{service}");
-    fs::create_dir_all(&group).context("make the service's cgroup")?;
-    for above in [ROOT, "/sys/fs/cgroup/system.slice"] {
-        fs::write(Path::new(above).join("cgroup.subtree_control"), "+memory")
-            .with_context(|| format!("limit memory below {above}"))?;
+    hierarchy::create(&service)?;
+    if hierarchy::has_v1() {
+        hierarchy::set(&service, "memory.limit_in_bytes", LIMIT)?;
+    } else {
+        hierarchy::hand_down(&service, "+memory")?;
+        hierarchy::set(&service, "memory.max", LIMIT)?;
     }
-    fs::write(format!("{group}/memory.max"), LIMIT).context("limit the service's memory")?;
     // A group of nobody is not shown; the kernel ends the largest.
     let (_survivor, _) = Role::start_in(&service, &["udp", "serve", "127.0.0.1:0"], "listening ")?;
     for _ in 0..KILLS {

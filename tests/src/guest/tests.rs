@@ -1,13 +1,12 @@
 //! The tests of the guest: TCP in exact numbers, over loopback, in another network namespace, from a service.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Agent, check, child_command, datagrams, machine};
+use super::{Agent, check, child_command, datagrams, hierarchy, machine};
 use crate::traffic::{self, REPLY_BYTES};
 
 /// This program is `/init` and in no service.
@@ -132,7 +131,7 @@ pub(super) fn child(role: &str) -> Result<()> {
             NAMESPACE_PORT
         }
         "service" => {
-            move_into(SERVICE)?;
+            hierarchy::enter(SERVICE)?;
             SERVICE_PORT
         }
         other => anyhow::bail!("unknown role `{other}`"),
@@ -151,7 +150,7 @@ pub(super) fn child(role: &str) -> Result<()> {
 /// # Errors
 /// Of the traffic.
 pub(super) fn child_in(service: &str, arguments: &[&str]) -> Result<()> {
-    move_into(service)?;
+    hierarchy::enter(service)?;
     traffic::run(arguments)
 }
 
@@ -160,13 +159,6 @@ pub(super) fn command_in(service: &str, arguments: &[&str]) -> Command {
     let mut command = child_command("in");
     command.arg(service).args(arguments);
     command
-}
-
-fn move_into(service: &str) -> Result<()> {
-    let directory = format!("/sys/fs/cgroup{service}");
-    fs::create_dir_all(&directory).context("make the service's cgroup")?;
-    fs::write(format!("{directory}/cgroup.procs"), std::process::id().to_string())
-        .context("move into the service's cgroup")
 }
 
 #[expect(deprecated, reason = "its danger is in sharing file descriptors, which this does not touch")]

@@ -18,6 +18,9 @@ pub struct Kernel {
     /// Modules that the tests need, without those they depend on.
     #[serde(default)]
     pub modules: Vec<String>,
+    /// Whether its controllers are in v1 hierarchies, beside a unified one without any.
+    #[serde(default)]
+    pub cgroup_v1: bool,
     /// The most verified instructions any one program may have.
     pub max_instructions: u64,
 }
@@ -115,6 +118,6 @@ mod tests {
     fn the_committed_file_is_valid() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/kernels.toml");
         let names: Vec<String> = read(&file).unwrap().into_iter().map(|kernel| kernel.name).collect();
-        assert_eq!(names, ["5.10", "6.1", "6.12"]);
+        assert_eq!(names, ["5.10", "6.1", "6.12", "5.10-cgroup-v1"]);
     }
 }

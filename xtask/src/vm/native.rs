@@ -44,8 +44,13 @@ fn read(report: &Value) -> Result<Run> {
         done: true,
         ..Outcome::default()
     };
-    let kernel =
-        Kernel { name, package: String::new(), modules: Vec::new(), max_instructions: MAX_INSTRUCTIONS };
+    let kernel = Kernel {
+        name,
+        package: String::new(),
+        modules: Vec::new(),
+        cgroup_v1: false,
+        max_instructions: MAX_INSTRUCTIONS,
+    };
     Ok(Run { kernel, package: "the machine itself".to_owned(), outcome })
 }
 

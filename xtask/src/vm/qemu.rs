@@ -17,38 +17,59 @@ const PROGRAM: &str = "qemu-system-x86_64";
 /// Console lines waiting to be read; a guest that prints faster waits.
 const LINES: usize = 1024;
 
-/// Boots `kernel` with `initramfs` and returns what the guest reported; the console is kept in `log`.
-pub fn boot(kernel: &Path, initramfs: &Path, log: &Path, limit: Duration) -> Result<Outcome> {
+/// What is booted.
+pub struct Machine<'m> {
+    /// The kernel's image.
+    pub kernel: &'m Path,
+    /// Its root file system.
+    pub initramfs: &'m Path,
+    /// More words of its command line.
+    pub options: &'m str,
+}
+
+impl Machine<'_> {
+    /// Boots it and returns what the guest reported; the console is kept in `log`.
+    pub fn boot(&self, log: &Path, limit: Duration) -> Result<Outcome> {
+        watch(self.start()?, log, limit)
+    }
+
+    fn start(&self) -> Result<Guest> {
+        // Not `-accel kvm`: Debian's kernels hang on hosts that offer KVM through paravirtualization only. One thread
+        // for both processors: with two, QEMU 7.2 now and then runs an instruction that the other processor is just
+        // patching (`Oops: int3` in a static branch at boot, seen with 6.12).
+        let child = Command::new(PROGRAM)
+            .args([
+                "-accel",
+                "tcg,thread=single",
+                "-cpu",
+                "max",
+                "-m",
+                "1024",
+                "-smp",
+                "2",
+                "-nographic",
+                "-no-reboot",
+                "-nic",
+                "none",
+            ])
+            .arg("-append")
+            .arg(format!("console=ttyS0 quiet panic=-1 {}", self.options))
+            .arg("-kernel")
+            .arg(self.kernel)
+            .arg("-initrd")
+            .arg(self.initramfs)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .with_context(|| format!("start {PROGRAM}"))?;
+        Ok(Guest(child))
+    }
+}
+
+/// Reads the console until the guest ends or its time is over.
+fn watch(mut guest: Guest, log: &Path, limit: Duration) -> Result<Outcome> {
     let deadline = Instant::now() + limit;
-    // Not `-accel kvm`: Debian's kernels hang on hosts that offer KVM through paravirtualization only. One thread
-    // for both processors: with two, QEMU 7.2 now and then runs an instruction that the other processor is just
-    // patching (`Oops: int3` in a static branch at boot, seen with 6.12).
-    let child = Command::new(PROGRAM)
-        .args([
-            "-accel",
-            "tcg,thread=single",
-            "-cpu",
-            "max",
-            "-m",
-            "1024",
-            "-smp",
-            "2",
-            "-nographic",
-            "-no-reboot",
-            "-nic",
-            "none",
-        ])
-        .args(["-append", "console=ttyS0 quiet panic=-1"])
-        .arg("-kernel")
-        .arg(kernel)
-        .arg("-initrd")
-        .arg(initramfs)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .with_context(|| format!("start {PROGRAM}"))?;
-    let mut guest = Guest(child);
     let mut log = File::create(log).with_context(|| format!("create {}", log.display()))?;
     let lines = guest.console()?;
     let mut outcome = Outcome::default();

@@ -79,6 +79,7 @@ mod tests {
             name: name.to_owned(),
             package: String::new(),
             modules: Vec::new(),
+            cgroup_v1: false,
             max_instructions: 1000,
         };
         let programs = programs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
