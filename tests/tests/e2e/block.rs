@@ -10,6 +10,7 @@ use sonde_tests::product::Sonde;
 use sonde_tests::skip::Need;
 use sonde_tests::{require, skip, wait};
 
+use crate::node::fresh;
 use crate::support::docker;
 
 const CHUNK: f64 = 1_048_576.0;
@@ -135,16 +136,16 @@ pub fn assert_requests_are_counted(agent: &Sonde, directory: &Path, device: &str
     ];
     let labels = [("device", device)];
     let counts = || {
-        let metrics = agent.metrics().expect("scrape");
+        let metrics = fresh(agent);
         NAMES.map(|names| names.map(|name| metrics.sum(name, &labels)))
     };
-    let before = counts();
     let file = directory.join("direct");
-    crate::support::traffic(&["direct", &file.display().to_string(), "16"]).status().expect("write");
+    // The two are read a moment apart, and others use the disk, too: a burst in between is in one of them only.
     wait::until("the histograms to have what the kernel counts", || {
+        let before = counts();
+        crate::support::traffic(&["direct", &file.display().to_string(), "16"]).status().expect("write");
         for (now, (before, [name, _])) in counts().into_iter().zip(before.into_iter().zip(NAMES)) {
             let (histogram, kernel) = (now[0] - before[0], now[1] - before[1]);
-            // The two are read a moment apart, while the disk is used by others.
             wait::ensure(kernel >= 16.0 && (histogram - kernel).abs() <= kernel * 0.2, || {
                 format!("{histogram} in {name}, {kernel} by the kernel")
             })?;

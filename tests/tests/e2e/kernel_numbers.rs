@@ -86,6 +86,16 @@ fn gauges() -> Vec<Row> {
     ]
 }
 
+/// What the scrape itself adds: its connection has both ends here, each a socket and a file. The agent may have some of
+/// its own files open while it reads that of the number.
+fn own(name: &str) -> f64 {
+    match name {
+        "node_net_tcp_allocated_sockets" => 2.0,
+        "node_filefd_allocated" => 8.0,
+        _ => 0.0,
+    }
+}
+
 /// Of which protocol, where a gauge has more than one series.
 fn labels(name: &str) -> &'static [(&'static str, &'static str)] {
     if name == "node_net_socket_memory_bytes" { &[("protocol", "tcp")] } else { &[] }
@@ -119,7 +129,7 @@ fn gauges_of_memory_and_sockets_are_the_kernels() {
         let mut missed = Vec::new();
         for ((name, one), (_, other)) in before.into_iter().zip(gauges()) {
             let seen = metrics.value(name, labels(name)).expect(name);
-            if (one.min(other)..=one.max(other)).contains(&seen) {
+            if (one.min(other)..=one.max(other) + own(name)).contains(&seen) {
                 open.retain(|open| *open != name);
             } else if open.contains(&name) {
                 missed.push(format!("{name} is {seen}, the kernel said {one}, then {other}"));
