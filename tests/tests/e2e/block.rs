@@ -6,12 +6,13 @@ use std::path::Path;
 
 use sonde_tests::docker::Container;
 use sonde_tests::exposition::Exposition;
+use sonde_tests::process::run;
 use sonde_tests::product::Sonde;
 use sonde_tests::skip::Need;
 use sonde_tests::{require, skip, wait};
 
 use crate::node::fresh;
-use crate::support::docker;
+use crate::support::{docker, traffic};
 
 const CHUNK: f64 = 1_048_576.0;
 
@@ -143,7 +144,7 @@ pub fn assert_requests_are_counted(agent: &Sonde, directory: &Path, device: &str
     // The two are read a moment apart, and others use the disk, too: a burst in between is in one of them only.
     wait::until("the histograms to have what the kernel counts", || {
         let before = counts();
-        crate::support::traffic(&["direct", &file.display().to_string(), "16"]).status().expect("write");
+        run(&mut traffic(&["direct", &file.display().to_string(), "16"]));
         for (now, (before, [name, _])) in counts().into_iter().zip(before.into_iter().zip(NAMES)) {
             let (histogram, kernel) = (now[0] - before[0], now[1] - before[1]);
             wait::ensure(kernel >= 16.0 && (histogram - kernel).abs() <= kernel * 0.2, || {

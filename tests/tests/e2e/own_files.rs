@@ -4,6 +4,7 @@ use std::fs;
 
 use sonde_tests::cgroup_files::{GroupFiles, Rows};
 use sonde_tests::docker::Container;
+use sonde_tests::process::run;
 use sonde_tests::product::Sonde;
 use sonde_tests::promql::Promql;
 use sonde_tests::skip::Need;
@@ -113,7 +114,7 @@ fn memory_faults_and_pressure_are_what_the_groups_say() {
     }
 
     // Nothing of the program is in memory when it starts.
-    traffic(&["evict", &program.display().to_string()]).status().expect("drop it from the page cache");
+    run(&mut traffic(&["evict", &program.display().to_string()]));
     let said = docker.command(&["exec", container.name(), "/data/traffic", "faults"]);
     let own: f64 = said.parse().expect("a number of faults");
     assert!(own > 0.0, "the program waited for no page");
