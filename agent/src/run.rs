@@ -105,6 +105,10 @@ pub(crate) fn name_sources(config: &Config, detach: &CancellationToken) -> anyho
     })
 }
 
+fn tells_zones(config: &Config) -> bool {
+    config.zone.is_some() || !config.networks.is_empty()
+}
+
 /// What the loader needs to know of the settings.
 pub fn kernel_options(config: &Config) -> Options {
     let mounts = CgroupMounts::discover(&config.proc_root, &config.cgroup_root);
@@ -116,6 +120,10 @@ pub fn kernel_options(config: &Config) -> Options {
             Switch::Off => Unwanted::Disabled,
             Switch::Auto if *id == FeatureId::DiskIo && crate::enrich::counts_disks(&mounts) => {
                 Unwanted::Because("cgroup files count it here")
+            }
+            // It costs every packet, those of TCP included, and tells nothing without zones.
+            Switch::Auto if *id == FeatureId::UdpPeers && !tells_zones(config) => {
+                Unwanted::Because("no --network and no --zone tells zones apart")
             }
             Switch::On | Switch::Auto => return None,
         };

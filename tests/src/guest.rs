@@ -142,7 +142,8 @@ impl Agent {
         let log = std::fs::File::create(AGENT_LOG).context("create the agent's log")?;
         let child = Command::new(AGENT)
             .args(["--listen", &AGENT_ADDRESS.to_string(), "--scrape-interval", "1s"])
-            // What is off by default must load everywhere, too.
+            // What is off by default must load everywhere, too; totals of UDP are off where no zones are told apart.
+            .args(["--zone", "guest"])
             .args(OPTIONAL.iter().flat_map(|probe| ["--probe", probe]))
             .args(flags)
             .env("SONDE_REFUSE", refused)

@@ -124,6 +124,11 @@ impl Networks {
         Ok(())
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty()
+    }
+
     /// The longest network that holds an address, by its index.
     pub fn find(&self, address: IpAddr) -> Option<usize> {
         let address = address.to_canonical();
