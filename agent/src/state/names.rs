@@ -265,14 +265,20 @@ impl Names {
         let mut idle: Vec<_> = idle.map(|(ip, named)| (named.share, Reverse(named.used), *ip)).collect();
         idle.sort_unstable();
         let mut ranked: Vec<(Reverse<usize>, BootNanos, IpAddr)> = Vec::with_capacity(idle.len());
+        let mut shares = 0;
         for share in idle.chunk_by(|(one, ..), (other, ..)| one == other) {
             for (newer, (share, Reverse(used), ip)) in share.iter().enumerate() {
                 let rank = if *share == Share::Beyond { usize::MAX } else { newer };
                 ranked.push((Reverse(rank), *used, *ip));
             }
+            shares += 1;
         }
         ranked.sort_unstable();
-        ranked.truncate((cap / 4).max(1));
+        // Who has less than three quarters of what all have on average gives only where the rest is too little to be worth
+        // the search.
+        let fair = if shares > 1 { idle.len() / shares * 3 / 4 } else { 0 };
+        let rich = ranked.partition_point(|(Reverse(rank), ..)| *rank >= fair);
+        ranked.truncate(rich.clamp((cap / 64).max(1), (cap / 4).max(1)));
         self.stats.evicted += ranked.len() as u64;
         for (.., ip) in &ranked {
             self.remove(ip);
