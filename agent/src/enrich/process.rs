@@ -135,6 +135,15 @@ fn ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second().max(1)
 }
 
+/// Whether a process is there that started so many nanoseconds after boot, suspended time included; of one whose start is
+/// unknown (0), whether its number is in use. Numbers are used again: `pid_max` may be as low as 32,768.
+pub fn is_alive(proc_root: &Path, pid: HostPid, started_ns: u64) -> bool {
+    let Ok(stat) = fs::read_to_string(proc_root.join(pid.0.to_string()).join("stat")) else { return false };
+    // The kernel rounds down as well (`nsec_to_clock_t`, kernel/time/time.c).
+    let ticks = started_ns / (1_000_000_000 / ticks_per_second());
+    started_ns == 0 || Stat::parse(&stat).is_some_and(|stat| stat.start_ticks == ticks)
+}
+
 /// The few fields of `/proc/<pid>/stat` that are needed.
 struct Stat<'a> {
     comm: &'a str,
@@ -189,6 +198,17 @@ mod tests {
             found,
             [File("nginx".into()), File("old".into()), File("runc_cloned".into()), Kernel, Unknown, Unknown]
         );
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_process() {
+        let root = tempfile::tempdir().unwrap();
+        process(root.path(), 10, "x", 0, None);
+        let tick = 1_000_000_000 / ticks_per_second();
+        let at = |pid, ticks: u64| is_alive(root.path(), HostPid(pid), ticks * tick + tick / 2);
+        assert_eq!([at(10, 250), at(10, 249), at(10, 251), at(11, 250)], [true, false, false, false]);
+        assert!(is_alive(root.path(), HostPid(10), 0), "an unknown start is any");
+        assert!(!is_alive(root.path(), HostPid(11), 0));
     }
 
     #[test]

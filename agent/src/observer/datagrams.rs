@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::clock;
-use crate::enrich::Workloads;
+use crate::enrich::{Workloads, process};
 use crate::kernel::{FeatureId, Kernel};
-use crate::model::{BootNanos, UdpFailure, UdpKind, UdpSocket, WorkloadIx};
+use crate::model::{BootNanos, DatagramOwner, HostPid, UdpFailure, UdpKind, UdpSocket, WorkloadIx};
 use crate::probes;
 use crate::registry::catalog::{agent, udp as catalog};
 use crate::registry::{Labels, SnapshotBuilder};
@@ -59,7 +59,8 @@ pub fn read(
         }
         Err(error) => telemetry.count_decode_error(error),
     });
-    let is_alive = |owner: &crate::model::DatagramOwner| proc_root.join(owner.tgid.to_string()).exists();
+    let is_alive =
+        |owner: &DatagramOwner| process::is_alive(proc_root, HostPid(owner.tgid), owner.started_ns);
     for owner in table.finish_reading(is_alive) {
         kernel.forget_datagrams(&probes::udp::key(owner));
     }
