@@ -236,8 +236,22 @@ async fn ibm_is_asked_with_a_token() {
     assert_eq!(asked, expected);
 }
 
+/// Every provider with what its service answers, and what is made of it.
+async fn expect_all(cases: &[(Provider, &[Canned], &str)]) {
+    for (provider, answers, expected) in cases {
+        let (info, asked) = fetch(*provider, answers.iter().copied()).await;
+        assert_eq!(line(&info.unwrap()), *expected);
+        for (request, ..) in *answers {
+            assert!(
+                asked.iter().any(|asked| asked.starts_with(request)),
+                "{request} was not asked: {asked:?}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
-async fn the_smaller_ones_are_understood() {
+async fn services_with_a_path_for_each_fact_are_understood() {
     let hetzner = [
         ("GET /hetzner/v1/metadata/instance-id", 200, "42"),
         ("GET /hetzner/v1/metadata/region", 200, "eu-central"),
@@ -251,6 +265,26 @@ async fn the_smaller_ones_are_understood() {
         ("GET /metadata/v1/interfaces/private/0/ipv4/address", 200, "10.132.255.113"),
         ("GET /metadata/v1/interfaces/public/0/ipv4/address", 200, "104.131.20.105"),
     ];
+    let exoscale = [
+        ("GET /latest/meta-data/instance-id", 200, "e-1"),
+        ("GET /latest/meta-data/service-offering", 200, "Medium"),
+        ("GET /latest/meta-data/availability-zone", 200, "ch-gva-2"),
+        ("GET /latest/meta-data/public-ipv4", 200, "194.1.2.3"),
+    ];
+    expect_all(&[
+        (Provider::Hetzner, &hetzner, "hetzner  42   eu-central fsn1-dc14   95.1.2.3"),
+        (
+            Provider::DigitalOcean,
+            &digital_ocean,
+            "digitalocean  2756294   nyc3 nyc3  10.132.255.113 104.131.20.105",
+        ),
+        (Provider::Exoscale, &exoscale, "exoscale  e-1 Medium  ch-gva-2 ch-gva-2   194.1.2.3"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn services_with_one_document_are_understood() {
     let scaleway = [(
         "GET /conf?format=json",
         200,
@@ -272,12 +306,6 @@ async fn the_smaller_ones_are_understood() {
         ),
         ("GET /v1/network", 200, r#"{"ipv4":{"public":["172.1.2.3/32"],"private":["192.168.1.2/17"]}}"#),
     ];
-    let exoscale = [
-        ("GET /latest/meta-data/instance-id", 200, "e-1"),
-        ("GET /latest/meta-data/service-offering", 200, "Medium"),
-        ("GET /latest/meta-data/availability-zone", 200, "ch-gva-2"),
-        ("GET /latest/meta-data/public-ipv4", 200, "194.1.2.3"),
-    ];
     let openstack = [
         (
             "GET /openstack/latest/meta_data.json",
@@ -287,29 +315,13 @@ async fn the_smaller_ones_are_understood() {
         ("GET /latest/meta-data/instance-type", 200, "m1.small"),
         ("GET /latest/meta-data/local-ipv4", 200, "10.0.0.8"),
     ];
-    let cases: [(Provider, &[Canned], &str); 7] = [
-        (Provider::Hetzner, &hetzner, "hetzner  42   eu-central fsn1-dc14   95.1.2.3"),
-        (
-            Provider::DigitalOcean,
-            &digital_ocean,
-            "digitalocean  2756294   nyc3 nyc3  10.132.255.113 104.131.20.105",
-        ),
+    expect_all(&[
         (Provider::Scaleway, &scaleway, "scaleway org-1 uuid-1 DEV1-S  fr-par fr-par-1  10.1.1.1 51.1.2.3"),
         (Provider::Vultr, &vultr, "vultr  a747bfz6   ewr ewr  10.99.0.3 108.1.2.3"),
         (Provider::Linode, &linode, "linode E1 123 g6-standard-1  us-iad us-iad  192.168.1.2 172.1.2.3"),
-        (Provider::Exoscale, &exoscale, "exoscale  e-1 Medium  ch-gva-2 ch-gva-2   194.1.2.3"),
         (Provider::OpenStack, &openstack, "openstack p-1 o-1 m1.small   nova  10.0.0.8 "),
-    ];
-    for (provider, answers, expected) in cases {
-        let (info, asked) = fetch(provider, answers.iter().copied()).await;
-        assert_eq!(line(&info.unwrap()), expected);
-        for (request, ..) in answers {
-            assert!(
-                asked.iter().any(|asked| asked.starts_with(request)),
-                "{request} was not asked: {asked:?}"
-            );
-        }
-    }
+    ])
+    .await;
 }
 
 #[tokio::test]

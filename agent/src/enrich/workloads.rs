@@ -11,31 +11,34 @@ mod hints;
 mod membership;
 mod pods;
 mod record;
+mod resolve;
+mod stats;
 mod table;
 mod units;
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
 
 use super::cgroup_path::{Owner, Runtime};
-use super::cgroup_tree::{Cgroup, CgroupTree, Hierarchy, TreeStats};
+use super::cgroup_tree::{CgroupTree, Hierarchy};
 use super::inspections::Inspections;
 use super::kubernetes::Pods;
 use super::metadata::{ContainerMetadata, ContainerRef, InspectError};
-use super::process::{self, Executable};
+use super::process;
 use super::systemd::Questions;
 use crate::health::Absent;
 use crate::model::{BootNanos, CgroupId, HostPid, Origin, Task, UnixMillis, WorkloadIx};
 use crate::registry::Labels;
-use crate::resources::{self, CgroupMounts, Controller, Layout, Surveyor};
+use crate::resources::{self, CgroupMounts, Layout, Surveyor};
 pub use files::OpenFilesPass;
 use membership::Membership;
-use record::{Key, Naming, Record};
+use record::{Key, Naming};
+pub use stats::Stats;
 pub use table::Merged;
 use table::{Filter, Table};
 
@@ -79,65 +82,6 @@ impl Settings {
             hide_system_services: false,
             keep_gone: Self::KEEP_GONE,
             max_workloads: Self::MAX_WORKLOADS,
-        }
-    }
-}
-
-/// What the table holds, did and lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Containers known.
-    pub containers: usize,
-    /// Services known.
-    pub services: usize,
-    /// Host executables known.
-    pub executables: usize,
-    /// Origins that went to the overflow workload.
-    pub overflowed: u64,
-    /// Workloads retired early to make room.
-    pub evicted: u64,
-    /// Processes and threads beyond what the membership can hold.
-    pub processes_overflowed: u64,
-    /// Processes whose executable could not be told, which are named by their `comm`.
-    pub unknown_executables: u64,
-    /// Containers a runtime is still to be asked about.
-    pub inspections_pending: usize,
-    /// Containers named by their runtime.
-    pub inspected: u64,
-    /// Questions without an answer, those for containers that the runtime does not have included.
-    pub inspections_failed: u64,
-    /// Looks at processes that did not fit in the queue, or that a process held up.
-    pub hints_lost: (u64, u64),
-    /// Volumes of containers beyond what is looked at.
-    pub volumes_refused: VolumesRefused,
-    /// File systems of containers that did not tell their size in time.
-    pub volumes_hung: u64,
-    /// Services systemd is still to be asked about.
-    pub units_pending: usize,
-    /// Answers of systemd.
-    pub units_answered: u64,
-    /// Questions to systemd without an answer, those for units that it does not know included.
-    pub units_failed: u64,
-    /// The tree of cgroups.
-    pub tree: TreeStats,
-}
-
-/// Volumes that are left out by the bounds on their number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct VolumesRefused {
-    /// At every look at a container's mounts, those beyond what is taken of one container.
-    pub container: u64,
-    /// At every snapshot, those whose size is not asked because there are too many on the node.
-    pub node: u64,
-    is_told: bool,
-}
-
-impl VolumesRefused {
-    /// Says it once.
-    fn tell(&mut self) {
-        if !self.is_told && self.container + self.node > 0 {
-            self.is_told = true;
-            tracing::warn!("some containers have more volumes than are looked at; the rest is only counted");
         }
     }
 }
@@ -224,55 +168,6 @@ impl Workloads {
     /// Tells the wall clock.
     pub fn set_unix_time(&mut self, now: UnixMillis) {
         self.unix = Some(now);
-    }
-
-    /// The workload of a process; made when it is new.
-    pub fn resolve(&mut self, origin: &Origin, now: BootNanos) -> WorkloadIx {
-        self.now = self.now.max(now);
-        self.resolve_managed(origin).unwrap_or_else(|| self.resolve_executable(origin))
-    }
-
-    /// The workload of a socket's owner; made when it is new. A connection that no process has picked up yet has no pid:
-    /// it is somebody's only if its cgroup names a container or service.
-    pub fn resolve_owner(&mut self, origin: &Origin, now: BootNanos) -> Option<WorkloadIx> {
-        if origin.pid.0 != 0 {
-            return Some(self.resolve(origin, now));
-        }
-        self.now = self.now.max(now);
-        self.resolve_managed(origin)
-    }
-
-    /// The container or service of an origin.
-    fn resolve_managed(&mut self, origin: &Origin) -> Option<WorkloadIx> {
-        let (v1, v2) = self.cgroups(origin);
-        let cgroups = (v1, v2);
-        if let Some(ix) = self.by_cgroups.get(&cgroups)
-            && let Some(record) = self.table.get_mut(*ix)
-        {
-            record.touch(self.now);
-            return Some(*ix);
-        }
-        let ix = self.resolve_by_files(cgroups, origin.pid)?;
-        if ix != Self::OVERFLOW && self.by_cgroups.len() < MAX_PROCESSES {
-            self.by_cgroups.insert(cgroups, ix);
-        }
-        Some(ix)
-    }
-
-    /// The cgroups of an origin. Of a hierarchy that the kernel half does not tell, as the v1 ones without BTF, the
-    /// process' own file does.
-    fn cgroups(&self, origin: &Origin) -> (CgroupId, CgroupId) {
-        let is_missing = |hierarchy, id: CgroupId| id.0 == 0 && self.tree.has(hierarchy);
-        let (v1, v2) = (is_missing(Hierarchy::V1, origin.v1), is_missing(Hierarchy::V2, origin.v2));
-        if origin.pid.0 == 0 || !(v1 || v2) {
-            return (origin.v1, origin.v2);
-        }
-        let lines = process::cgroups(&self.settings.proc_root, origin.pid);
-        let id = |is_missing, hierarchy, known, path: Option<String>| {
-            let path = path.filter(|_| is_missing);
-            path.and_then(|path| self.tree.id_at(hierarchy, &path)).unwrap_or(known)
-        };
-        (id(v1, Hierarchy::V1, origin.v1, lines.v1), id(v2, Hierarchy::V2, origin.v2, lines.v2))
     }
 
     /// A cgroup was made; `path` is relative to the root of its hierarchy. Of the v1 hierarchies only that of the memory
@@ -407,93 +302,6 @@ impl Workloads {
         stats.volumes_hung = self.surveyor.hung();
         stats.tree = self.tree.stats();
         stats
-    }
-
-    fn resolve_by_files(&mut self, (v1, v2): (CgroupId, CgroupId), pid: HostPid) -> Option<WorkloadIx> {
-        let v1 = self.find_cgroup(Hierarchy::V1, v1, pid);
-        let v2 = self.find_cgroup(Hierarchy::V2, v2, pid);
-        let weight = |found: &Option<Cgroup>| {
-            found.as_ref().map_or((0, 0), |found| (found.nesting, found.owner.rank()))
-        };
-        // Of two that say equally much the unified hierarchy is believed.
-        let owner = if weight(&v1) > weight(&v2) { &v1 } else { &v2 };
-        let key = owner.as_ref().and_then(Key::of)?;
-        let of_owner = |found: Option<Cgroup>| {
-            found.filter(|found| key.is_of(found) && !found.own_path.is_empty()).map(|found| found.own_path)
-        };
-        let (v1, v2) = (of_owner(v1), of_owner(v2));
-        let ix = self.find_or_make(key);
-        if let Some(record) = self.table.get_mut(ix) {
-            record.touch(self.now);
-            // What looks like a part of the container somewhere else never takes the place of its own cgroup.
-            let kept = |root: Option<&Path>, known: Option<Box<str>>| {
-                known.filter(|known| root.is_some_and(|root| resources::below(root, known).is_dir()))
-            };
-            let paths = &mut record.paths;
-            paths.v1 = kept(self.mounts.v1(Controller::Memory), paths.v1.take()).or(v1);
-            paths.v2 = kept(self.mounts.v2(), paths.v2.take()).or(v2);
-        }
-        self.ask_process(ix, pid);
-        self.want_unit(ix);
-        Some(ix)
-    }
-
-    fn find_cgroup(&mut self, hierarchy: Hierarchy, id: CgroupId, pid: HostPid) -> Option<Cgroup> {
-        let proc_root = &self.settings.proc_root;
-        let hint = || {
-            let lines = process::cgroups(proc_root, pid);
-            if hierarchy == Hierarchy::V1 { lines.v1 } else { lines.v2 }
-        };
-        self.tree.find(hierarchy, id, hint, self.now).cloned()
-    }
-
-    fn resolve_executable(&mut self, origin: &Origin) -> WorkloadIx {
-        let known =
-            self.executables.get(&origin.pid).filter(|(comm, _)| *comm == origin.comm).map(|(_, ix)| *ix);
-        let ix = match known.filter(|ix| self.table.get(*ix).is_some()) {
-            Some(ix) => ix,
-            None => {
-                let key = Key::Executable(self.executable_name(origin));
-                let ix = self.find_or_make(key);
-                if self.executables.len() < MAX_PROCESSES || self.executables.contains_key(&origin.pid) {
-                    self.executables.insert(origin.pid, (origin.comm.clone(), ix));
-                }
-                ix
-            }
-        };
-        if let Some(record) = self.table.get_mut(ix) {
-            record.touch(self.now);
-        }
-        ix
-    }
-
-    /// A process that is gone is known by its `comm` only; when that may have been cut, by the executable it begins.
-    fn executable_name(&mut self, origin: &Origin) -> Box<str> {
-        match process::executable(&self.settings.proc_root, origin.pid) {
-            Executable::File(name) => name,
-            Executable::Kernel => "kernel".into(),
-            Executable::Unknown => {
-                self.stats.unknown_executables += 1;
-                let cut = (origin.comm.len() >= COMM_LEN).then(|| self.table.executable_with(&origin.comm));
-                let name = cut.flatten().unwrap_or(&origin.comm);
-                if name.is_empty() { "unknown".into() } else { name.into() }
-            }
-        }
-    }
-
-    fn find_or_make(&mut self, key: Key) -> WorkloadIx {
-        if let Some(ix) = self.table.find(&key) {
-            return ix;
-        }
-        let question = key.question(Self::OVERFLOW);
-        let Some(ix) = self.table.insert(Record::new(key, self.now, question.is_some())) else {
-            self.stats.overflowed += 1;
-            return Self::OVERFLOW;
-        };
-        if let Some(question) = question {
-            self.inspections.push(ContainerRef { workload: ix, ..question });
-        }
-        ix
     }
 }
 

@@ -55,9 +55,8 @@ fn expect(prometheus: &Tsdb, rows: &[(&str, &str, f64)], disks: Vec<(String, f64
     prometheus.promql().expect(&expected);
 }
 
-#[test]
-fn every_file_of_the_unified_hierarchy_is_shown() {
-    require!(Need::Root, Need::Tool("prometheus"));
+/// A container with all files of the unified hierarchy, in a pod with a limit of its own.
+fn unified() -> MadeUp {
     let machine = MadeUp::new(&[("cgroup2", "", "nsdelegate")]);
     let write = |name: &str, text: &str| machine.cgroup(&file("", name), text);
     machine.cgroup("cgroup.controllers", "cpuset cpu io memory hugetlb pids\n");
@@ -93,6 +92,13 @@ fn every_file_of_the_unified_hierarchy_is_shown() {
     );
     machine.proc("diskstats", DISKSTATS);
     machine.process(4711, &format!("0::/{POD}/{ID}\n"), MOUNTS);
+    machine
+}
+
+#[test]
+fn every_file_of_the_unified_hierarchy_is_shown() {
+    require!(Need::Root, Need::Tool("prometheus"));
+    let machine = unified();
     let agent = machine.agent().start();
     let prometheus = Tsdb::start(Kind::PrometheusScraping(agent.address()));
     let mut rows = vec![
@@ -128,6 +134,7 @@ fn every_file_of_the_unified_hierarchy_is_shown() {
     expect(&prometheus, &rows, disks(io[0], io[1]));
     prometheus.promql().expect(&[(format!("container_oom_kills_total{{{OWNER}}}"), 5.0)]);
 
+    let write = |name: &str, text: &str| machine.cgroup(&file("", name), text);
     // Limits go, swap is used up, a device is gone: nothing stays that no file says.
     write("cpu.max", "max 100000\n");
     write("memory.max", "max\n");
@@ -144,9 +151,8 @@ fn every_file_of_the_unified_hierarchy_is_shown() {
     expect(&prometheus, &rows, left);
 }
 
-#[test]
-fn every_file_of_the_v1_hierarchies_is_shown() {
-    require!(Need::Root, Need::Tool("prometheus"));
+/// A container with all files of the v1 hierarchies.
+fn v1() -> MadeUp {
     let machine = MadeUp::new(&[
         ("cgroup", "cpu,cpuacct", "cpu,cpuacct"),
         ("cgroup", "memory", "memory"),
@@ -189,6 +195,13 @@ fn every_file_of_the_v1_hierarchies_is_shown() {
         .map(|(controllers, number)| format!("{number}:{controllers}:/{POD}/{ID}\n"))
         .collect();
     machine.process(4711, &groups.concat(), MOUNTS);
+    machine
+}
+
+#[test]
+fn every_file_of_the_v1_hierarchies_is_shown() {
+    require!(Need::Root, Need::Tool("prometheus"));
+    let machine = v1();
     let agent = machine.agent().start();
     let prometheus = Tsdb::start(Kind::PrometheusScraping(agent.address()));
     let ticks = rustix::param::clock_ticks_per_second() as f64;

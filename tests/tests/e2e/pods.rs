@@ -65,6 +65,38 @@ fn kubelet(list: Value, asked: Arc<Mutex<Vec<String>>>) -> std::net::SocketAddr 
     })
 }
 
+/// Waits until Prometheus shows the pods of these names as the list describes them.
+fn expect_labels_and_owners(agent: &Sonde, names: &[&str; 4]) {
+    let prometheus = Tsdb::start(Kind::PrometheusScraping(agent.address()));
+    let info = |id: &str, pod: &str, app: &str, labels: &str| {
+        let series = format!(
+            "container_kubernetes_info{{container_id=\"{id}/main\",app_id=\"{app}\",namespace=\"shop\",\
+             pod=\"{pod}\",container=\"main\",node=\"node-7\",{labels}}}"
+        );
+        (series, 1.0)
+    };
+    prometheus.promql().expect(&[
+        info(
+            "/k8s/shop/web-7d4b9c6f58-x2x7z",
+            names[0],
+            "/k8s/shop/web/main",
+            "owner_kind=\"Deployment\",owner_name=\"web\",label_team=\"shop\",\
+             label_app_kubernetes_io_name=\"web\\\"1\\\"\",label_other=\"\"",
+        ),
+        info(
+            "/k8s-cronjob/shop/backup",
+            names[1],
+            "",
+            "owner_kind=\"CronJob\",owner_name=\"backup\",label_team=\"\"",
+        ),
+        info("/k8s/shop/bare", names[2], "", "owner_kind=\"\",owner_name=\"\",label_team=\"ops\""),
+        // Three containers and the sandboxes of their pods; the pod that nobody lists has no such series.
+        ("count(container_kubernetes_info{container!=\"\"})".to_owned(), 3.0),
+        ("absent(container_kubernetes_info{pod=\"unlisted\"})".to_owned(), 1.0),
+        ("container_info{container_id=\"/k8s/shop/unlisted/main\"}".to_owned(), 1.0),
+    ]);
+}
+
 #[test]
 fn pods_have_their_labels_and_owners() {
     require!(
@@ -108,34 +140,7 @@ fn pods_have_their_labels_and_owners() {
         ("--kubernetes-node", "node-7".to_owned()),
     ]);
     for agent in [&by_kubelet, &by_api] {
-        let prometheus = Tsdb::start(Kind::PrometheusScraping(agent.address()));
-        let info = |id: &str, pod: &str, app: &str, labels: &str| {
-            let series = format!(
-                "container_kubernetes_info{{container_id=\"{id}/main\",app_id=\"{app}\",namespace=\"shop\",\
-                 pod=\"{pod}\",container=\"main\",node=\"node-7\",{labels}}}"
-            );
-            (series, 1.0)
-        };
-        prometheus.promql().expect(&[
-            info(
-                "/k8s/shop/web-7d4b9c6f58-x2x7z",
-                names[0],
-                "/k8s/shop/web/main",
-                "owner_kind=\"Deployment\",owner_name=\"web\",label_team=\"shop\",\
-                 label_app_kubernetes_io_name=\"web\\\"1\\\"\",label_other=\"\"",
-            ),
-            info(
-                "/k8s-cronjob/shop/backup",
-                names[1],
-                "",
-                "owner_kind=\"CronJob\",owner_name=\"backup\",label_team=\"\"",
-            ),
-            info("/k8s/shop/bare", names[2], "", "owner_kind=\"\",owner_name=\"\",label_team=\"ops\""),
-            // Three containers and the sandboxes of their pods; the pod that nobody lists has no such series.
-            ("count(container_kubernetes_info{container!=\"\"})".to_owned(), 3.0),
-            ("absent(container_kubernetes_info{pod=\"unlisted\"})".to_owned(), 1.0),
-            ("container_info{container_id=\"/k8s/shop/unlisted/main\"}".to_owned(), 1.0),
-        ]);
+        expect_labels_and_owners(agent, &names);
     }
     let asked = asked.lock().expect("no one panics with it").clone();
     assert!(asked.iter().any(|line| line.starts_with("GET /pods ")), "{asked:?}");

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::emit::{Disks, OomKills};
 use super::files::Files;
-use super::{Cgroup, Owner, Runtime};
+use super::{Owner, Runtime};
+use crate::enrich::cgroup_tree::Cgroup;
 use crate::enrich::metadata::{ContainerMetadata, ContainerRef};
 use crate::enrich::systemd::{self, UnitProperties};
 use crate::enrich::{naming, runtimes};
