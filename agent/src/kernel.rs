@@ -60,6 +60,8 @@ pub struct Options {
     pub cgroup_v2: Option<PathBuf>,
     /// Features that are not wanted, with the reason: configuration, or something else does the same here for less.
     pub disabled: Vec<(FeatureId, Unwanted)>,
+    /// Whether the runs of all programs are counted and timed. Those of optional features always are.
+    pub statistics: bool,
     /// Programs that are treated as if this kernel refused them, so that a test can force any choice of a chain.
     pub refused: Vec<String>,
 }
@@ -144,7 +146,11 @@ impl Kernel {
             }
             Err(reason) => (None, feature::all_broken(options, &reason)),
         };
-        let (stats, stats_verdict) = stats::enable();
+        let watched = features.iter().any(|status| status.id.is_optional() && status.verdict.is_ok());
+        let (stats, stats_verdict) = match options.statistics || watched {
+            true => stats::enable(),
+            false => (None, Verdict::Unwanted { reason: stats::UNASKED.to_owned() }),
+        };
         Self { loaded, features, _stats: stats, stats_verdict }
     }
 

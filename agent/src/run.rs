@@ -134,6 +134,7 @@ pub fn kernel_options(config: &Config) -> Options {
         cgroup_v1: mounts.v1(Controller::Memory).is_some(),
         cgroup_v2: mounts.v2().map(Path::to_owned),
         disabled: FeatureId::ALL.iter().filter_map(disabled).collect(),
+        statistics: config.program_statistics,
         refused: refused(),
     }
 }

@@ -41,6 +41,7 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
         networks: read.networks(),
         zone: read.zone(),
         probes: read.probes(),
+        program_statistics: read.switch("program-statistics"),
         runtime_sockets: read.runtime_sockets(),
         kubernetes: read.kubernetes(),
         proc_root: read.proc_root(),

@@ -142,6 +142,8 @@ pub static SETTINGS: &[Setting] = &[
         "NAME of tcp, process, block, cgroup, net, udp, dns, runqueue, block-latency, drops; SWITCH of on, off, auto",
     )
     .help("Turn a probe on, off, or leave it to what the kernel can do; runqueue, block-latency and drops are off by default"),
+    Setting::switch("program-statistics", "false")
+        .help("Count and time the runs of the kernel programs, which costs more than most of them; always on beside optional probes"),
     Setting::many("runtime-socket", "KIND=PATH", "KIND of docker, podman, containerd, cri; an absolute PATH")
         .help("Ask this container runtime too, before those at the usual places; of podman also its containers.json"),
     Setting::one("provider", "NAME", "", CLOUD_NAME)

@@ -54,6 +54,10 @@ pub struct LossCount {
     pub count: u64,
 }
 
+/// Why run-time statistics are off: the kernel reads the clock before and after each run of each program, which takes
+/// longer than most of the programs themselves.
+pub const UNASKED: &str = "off unless asked for: they cost more than most programs";
+
 /// Turns run-time statistics on for as long as the descriptor lives.
 pub fn enable() -> (Option<OwnedFd>, Verdict) {
     match enable_stats(Stats::RunTime) {

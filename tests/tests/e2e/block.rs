@@ -89,7 +89,11 @@ fn optional_probes_are_off_unless_asked_for() {
         );
     }
     let metrics = agent.metrics().expect("scrape");
-    for name in ["container_resources_cpu_runqueue_latency_seconds_count", "node_net_packets_dropped_total"] {
+    for name in [
+        "container_resources_cpu_runqueue_latency_seconds_count",
+        "node_net_packets_dropped_total",
+        "sonde_agent_program_runs_total",
+    ] {
         assert!(metrics.select(name, &[]).is_empty(), "{name} is shown");
     }
 }
@@ -115,6 +119,8 @@ fn run_queue_histograms_tell_what_the_delay_tells() {
             format!("{histogram} s by histogram, {delay} s by threads")
         })
     });
+    let watched = agent.metrics().expect("scrape").sum("sonde_agent_program_runs_total", &[]);
+    assert!(watched > 0.0, "what the probe costs is not watched");
 }
 
 #[test]

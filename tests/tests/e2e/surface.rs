@@ -67,7 +67,7 @@ fn the_page_comes_in_the_format_that_is_asked_for() {
 #[test]
 fn the_agent_reports_on_itself() {
     require!(Need::Root);
-    let agent = Sonde::agent().start();
+    let agent = Sonde::agent().with_env("SONDE_PROGRAM_STATISTICS", "true").start();
     agent.metrics().expect("scrape once, to be counted");
     let metrics = wait::until("a snapshot after the first scrape", || {
         let metrics = agent.metrics()?;

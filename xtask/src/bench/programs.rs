@@ -16,7 +16,7 @@ const SCRAPES: u32 = 10;
 
 /// Runs connects and scrapes under one agent and divides each program's time by its runs.
 pub fn measure(effort: Effort) -> Result<Vec<Figure>> {
-    let agent = Agent::start()?;
+    let agent = Agent::start_with(&["--program-statistics"])?;
     let before = agent.scrape()?;
     for scrape in 0..SCRAPES {
         load::connect_close(ROUND + scrape, effort.cycles / SCRAPES)?;

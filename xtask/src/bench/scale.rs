@@ -37,7 +37,6 @@ pub fn measure(effort: Effort) -> Result<Vec<Figure>> {
 struct Cost {
     series: f64,
     cpu: Duration,
-    programs: Duration,
     peak_rss: f64,
     connections: f64,
 }
@@ -47,18 +46,15 @@ fn cost(scrapes: u32) -> Result<Cost> {
     let agent = Agent::start()?;
     let mut samples = agent.scrape()?;
     let value = |samples: &[exposition::Sample], name| exposition::sum(samples, name).unwrap_or(0.0);
-    let programs = value(&samples, "sonde_agent_program_run_seconds_total");
     let cpu = cpu_time(agent.pid())?;
     for _ in 0..scrapes {
         samples = agent.scrape_after(&samples)?;
     }
     let cpu = cpu_time(agent.pid())? - cpu;
-    let programs = value(&samples, "sonde_agent_program_run_seconds_total") - programs;
     let cost = Cost {
         series: value(&samples, "sonde_agent_series"),
         connections: value(&samples, "sonde_agent_connections"),
         cpu: cpu / scrapes,
-        programs: Duration::from_secs_f64(programs.max(0.0)) / scrapes,
         peak_rss: value(&samples, "sonde_agent_resident_memory_peak_bytes"),
     };
     agent.stop()?;
@@ -86,15 +82,14 @@ fn costs_of_scrapes(effort: Effort, costs: &[Cost]) -> Vec<Figure> {
         Figure {
             name: format!("one scrape, {size}"),
             value: format!(
-                "{:.1} ms of CPU for {:.0} series, {:.1} ms of it in kernel programs; {:.2} % of one core at one per {} s",
+                "{:.1} ms of CPU for {:.0} series; {:.2} % of one core at one per {} s",
                 millis(full.cpu),
                 full.series,
-                millis(full.programs),
                 full.cpu.as_secs_f64() / INTERVAL.as_secs_f64() * 100.0,
                 INTERVAL.as_secs()
             ),
             method: format!(
-                "CPU time of all threads over {} scrapes, each with a snapshot of its own; regular visits to the ring included",
+                "CPU time of all threads over {} scrapes, each with a snapshot of its own; iterators and regular visits to the ring included",
                 effort.scrapes
             ),
             target: None,
