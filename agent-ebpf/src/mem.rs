@@ -4,6 +4,8 @@
 //! through `bpf_probe_read_kernel`, which fails instead of faulting. Code that serves both kinds of programs is
 //! generic over [`Read`].
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use crate::offsets::Offset;
@@ -49,11 +51,13 @@ pub struct Probed;
 impl Read for Probed {
     #[inline(always)]
     unsafe fn at<T: Copy + Default>(base: *const u8, offset: usize) -> T {
-        let mut value = T::default();
-        let target = (&raw mut value).cast();
-        // SAFETY: the helper writes exactly the value's bytes and checks the source address itself.
-        unsafe { bpf_probe_read_kernel(target, size_of::<T>() as u32, base.wrapping_add(offset).cast()) };
-        value
+        let mut value = MaybeUninit::<T>::uninit();
+        let target = value.as_mut_ptr().cast();
+        // SAFETY: the helper checks the source address itself and writes all of the value's bytes, zeros if it must.
+        unsafe {
+            bpf_probe_read_kernel(target, size_of::<T>() as u32, base.wrapping_add(offset).cast());
+            value.assume_init()
+        }
     }
 }
 

@@ -66,7 +66,7 @@ const FULL: Effort = Effort {
     pairs: 12,
     cycles: 20_000,
     rounds: 200_000,
-    bulk_bytes: 8 << 30,
+    bulk_bytes: 24 << 30,
     idle_seconds: 60,
     containers: 200,
     connections_each: 50,

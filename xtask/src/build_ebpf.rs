@@ -63,6 +63,8 @@ fn rustflags(linker: &Path, root: &Path) -> OsString {
     flags.push(linker_flag);
     // bpf-linker takes the maps' and functions' BTF from debug information.
     flags.extend(["-Cdebuginfo=2", "-Clink-arg=--btf"].map(OsString::from));
+    // Otherwise each zeroed structure is a call of a loop over its bytes.
+    flags.push("-Clink-arg=--disable-expand-memcpy-in-order".into());
     flags.push(format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH).into());
     let homes = ["CARGO_HOME", "HOME"].map(|name| std::env::var_os(name).map(PathBuf::from));
     // rustc takes the last prefix that matches, so the most general comes first.

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Bytes handed to one write; large enough that the system call costs little.
 const CHUNK: usize = 256 << 10;
@@ -97,11 +98,13 @@ pub fn udp_rounds(rounds: u32) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// Sends `bytes` through one connection; returns the time until the receiver has all of them.
+/// Sends `bytes` through one connection; returns the time until the receiver has all of them. Each end has a CPU of its own,
+/// as far as there are two: where the scheduler puts them changes the speed by more than any agent does.
 pub fn bulk(bytes: u64) -> Result<Duration> {
     let listener = listen(Ipv4Addr::LOCALHOST)?;
     let address = listener.local_addr().context("read the listener's address")?;
     let receiver = thread::spawn(move || -> std::io::Result<u64> {
+        stay_on(1)?;
         let (mut stream, _) = listener.accept()?;
         stream.set_read_timeout(Some(STALLED))?;
         let (mut buffer, mut received) = (vec![0; CHUNK], 0);
@@ -113,10 +116,22 @@ pub fn bulk(bytes: u64) -> Result<Duration> {
         }
     });
     let started = Instant::now();
-    send(address, bytes)?;
+    let sender = thread::spawn(move || -> Result<()> {
+        stay_on(0).context("stay on a CPU")?;
+        send(address, bytes)
+    });
+    sender.join().map_err(|_| anyhow!("the sender has panicked"))??;
     let received = receiver.join().map_err(|_| anyhow!("the receiver has panicked"))?.context("receive")?;
     ensure!(received == bytes, "{received} of {bytes} bytes arrived");
     Ok(started.elapsed())
+}
+
+/// Keeps the calling thread on one CPU; on a machine that does not have it, where it may run anyway.
+fn stay_on(cpu: usize) -> std::io::Result<()> {
+    let has = std::thread::available_parallelism()?.get();
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    if cpu < has { Ok(sched_setaffinity(None, &only)?) } else { Ok(()) }
 }
 
 fn send(address: SocketAddr, bytes: u64) -> Result<()> {
