@@ -61,6 +61,13 @@ impl Read for Probed {
     }
 }
 
+/// Sixteen bytes that were read as two words: bytes by themselves would be copied one after the other.
+#[inline(always)]
+pub fn bytes(words: [u64; 2]) -> [u8; 16] {
+    // SAFETY: same size, no padding, any bytes are valid.
+    unsafe { core::mem::transmute(words) }
+}
+
 /// A pointer-sized field, which `Default` does not cover.
 ///
 /// # Safety

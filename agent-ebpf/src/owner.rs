@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task};
 
 use crate::{
-    mem::{Probed, Read, pointer},
+    mem::{Probed, Read, bytes, pointer},
     offsets::*,
 };
 
@@ -84,5 +84,5 @@ unsafe fn memory_cgroup(task: *const u8) -> u64 {
 #[inline(always)]
 unsafe fn leader_comm(task: *const u8) -> [u8; 16] {
     // SAFETY: `task_struct.comm` is `char[TASK_COMM_LEN]`, 16 bytes.
-    unsafe { Probed::field(pointer(task, &TASK_LEADER), &TASK_COMM) }
+    bytes(unsafe { Probed::field(pointer(task, &TASK_LEADER), &TASK_COMM) })
 }

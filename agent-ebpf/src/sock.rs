@@ -6,7 +6,7 @@ use sonde_abi::tcp::{
 };
 
 use crate::{
-    mem::{Read, pointer},
+    mem::{Read, bytes, pointer},
     offsets::*,
     owner::kernfs_id,
 };
@@ -26,7 +26,7 @@ pub unsafe fn read_tuple<R: Read>(sk: *const u8, record: &mut TcpRecord) {
         record.family = R::field(sk, &SOCK_FAMILY);
         record.remote_port = u16::from_be(R::field(sk, &SOCK_DPORT));
         record.local_port = R::field(sk, &SOCK_NUM);
-        record.netns = netns(sk);
+        record.netns = netns::<R>(sk);
         if record.family == AF_INET {
             record.local_addr = v4(R::field(sk, &SOCK_SADDR));
             record.remote_addr = v4(R::field(sk, &SOCK_DADDR));
@@ -40,8 +40,8 @@ pub unsafe fn read_tuple<R: Read>(sk: *const u8, record: &mut TcpRecord) {
 /// An IPv4 address in the first four bytes.
 #[inline(always)]
 pub fn v4(address: u32) -> [u8; 16] {
-    let [a, b, c, d] = address.to_ne_bytes();
-    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    // The lower half of a little-endian word is its first.
+    bytes([u64::from(address), 0])
 }
 
 /// Two eight-byte loads: the verifier allows them inside `in6_addr`'s array, and they are half of four.
@@ -52,15 +52,13 @@ pub fn v4(address: u32) -> [u8; 16] {
 #[inline(always)]
 pub unsafe fn v6<R: Read>(sk: *const u8, field: &Offset) -> [u8; 16] {
     // SAFETY: `struct in6_addr` is 16 bytes.
-    let halves: [u64; 2] = unsafe { [R::field(sk, field), R::at(sk, field.get() + 8)] };
-    // SAFETY: same size, no padding, any bytes are valid.
-    unsafe { core::mem::transmute(halves) }
+    bytes(unsafe { [R::field(sk, field), R::at(sk, field.get() + 8)] })
 }
 
 #[inline(always)]
-unsafe fn netns(sk: *const u8) -> u32 {
-    // SAFETY: `sock_common.skc_net` is a `possible_net_t`: one pointer to `struct net`.
-    unsafe { crate::mem::Probed::field(pointer(sk, &SOCK_NET), &NET_INUM) }
+unsafe fn netns<R: Read>(sk: *const u8) -> u32 {
+    // SAFETY: `sock_common.skc_net` is a `possible_net_t`: one pointer to `struct net`, whose type the verifier knows too.
+    unsafe { R::field(R::field::<usize>(sk, &SOCK_NET) as *const u8, &NET_INUM) }
 }
 
 /// The v2 cgroup that the socket belongs to: of its maker, or inherited from the listener.

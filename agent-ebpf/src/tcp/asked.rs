@@ -14,7 +14,7 @@ use aya_ebpf::{
 use sonde_abi::tcp::{AF_INET, AF_INET6, Conn, FLAG_ASKED};
 
 use crate::{
-    mem::{Probed, Read, Typed, pointer},
+    mem::{Probed, Read, Typed, bytes, pointer},
     offsets::*,
     sock,
 };
@@ -56,7 +56,7 @@ pub unsafe fn note(sk: *const u8, conn: &mut Conn) {
             (sock::v4(u32::from_ne_bytes(asked.v4)), connected)
         } else if family == AF_INET6 && SOCK_V6_DADDR.exists() {
             bpf_probe_read_user(target, size_of::<UserAddress>() as u32, user);
-            (core::mem::transmute::<[u64; 2], [u8; 16]>(asked.v6), sock::v6::<Typed>(sk, &SOCK_V6_DADDR))
+            (bytes(asked.v6), sock::v6::<Typed>(sk, &SOCK_V6_DADDR))
         } else {
             return;
         };
