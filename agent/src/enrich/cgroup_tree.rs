@@ -5,10 +5,12 @@
 //! and ever more rarely while the walks explain nothing. Ids of removed cgroups stay known for a minute, for what still
 //! arrives about them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::Path;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::cgroup_path::{self, Owner};
 use crate::model::{BootNanos, CgroupId};

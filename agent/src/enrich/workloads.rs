@@ -16,11 +16,12 @@ mod stats;
 mod table;
 mod units;
 
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use regex::Regex;
 

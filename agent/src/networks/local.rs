@@ -1,7 +1,8 @@
 //! Addresses of this node and of its containers, learned from the sockets that have them.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+
+use foldhash::HashMap;
 
 use crate::model::BootNanos;
 

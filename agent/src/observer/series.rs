@@ -1,9 +1,10 @@
 //! Label sets of flows, failures and accept queues, made once when something is first shown.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use crate::model::Failure;
 use crate::registry::Labels;

@@ -4,8 +4,10 @@
 //! iterator (its counters so far). Each connection remembers what was already counted, so the order in which the two
 //! arrive does not matter, and a connection found open when the agent starts begins at a baseline.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use self::entry::{Connection, Start, direction};
 use super::backlogs::Backlogs;

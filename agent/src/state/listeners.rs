@@ -1,7 +1,9 @@
 //! Listening sockets: what is announced as an address, and what tells the direction of a connection found open.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
+
+use foldhash::HashMap;
 
 use super::table::shrink;
 use crate::model::{Backlog, BootNanos, HostPid, NetnsId, WorkloadIx};

@@ -6,7 +6,9 @@
 //! something, and what is new goes to the listeners that did, never more than each dropped. It is exact unless several
 //! of one namespace dropped between two looks, not all of it for want of room: then each gets in proportion.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+
+use foldhash::HashMap;
 
 use super::backlogs::BacklogKey;
 use super::listeners::Listeners;

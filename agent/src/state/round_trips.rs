@@ -3,8 +3,10 @@
 //! place waits for the end of the pass, when those are free that were not seen: so what is shown does not change with the
 //! order in which a pass finds connections, nor is a pass empty when all addresses change at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::table::{Caps, Folded, shrink};
 use crate::model::{RoundTrip, WorkloadIx};

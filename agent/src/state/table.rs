@@ -1,8 +1,10 @@
 //! A table with a share for each workload and one for the node: what comes beyond is counted in one row per workload,
 //! so that nothing is lost but the distinction, and memory has a bound whatever passes through.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::Hash;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::model::{BootNanos, WorkloadIx};
 

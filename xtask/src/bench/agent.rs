@@ -141,10 +141,10 @@ pub fn pair_of(
     }
 }
 
-/// Measures the same thing without and with the agent, in an order that alternates with `index`.
-pub fn pair(index: u32, measure: impl Fn() -> Result<f64>) -> Result<(f64, f64)> {
+/// Measures the same thing without and with the agent with these settings, in an order that alternates with `index`.
+pub fn pair(index: u32, settings: &[&str], measure: impl Fn() -> Result<f64>) -> Result<(f64, f64)> {
     let with = || -> Result<f64> {
-        let agent = Agent::start()?;
+        let agent = Agent::start_with(settings)?;
         let value = measure()?;
         agent.stop()?;
         Ok(value)

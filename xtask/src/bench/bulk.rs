@@ -18,7 +18,7 @@ pub fn measure(effort: Effort) -> Result<Vec<Figure>> {
     let mut bare = Vec::new();
     let mut ratios = Vec::new();
     for index in 0..effort.pairs {
-        let (without, with) = agent::pair(index, throughput)?;
+        let (without, with) = agent::pair(index, &[], throughput)?;
         bare.push(without);
         ratios.push(with / without);
     }

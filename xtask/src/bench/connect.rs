@@ -21,7 +21,7 @@ pub fn measure(effort: Effort) -> Result<Vec<Figure>> {
     let mut added = Vec::new();
     let mut ratios = Vec::new();
     for index in 0..effort.pairs {
-        let (bare, observed) = agent::pair(index, cycle)?;
+        let (bare, observed) = agent::pair(index, &[], cycle)?;
         without.push(bare);
         added.push(observed - bare);
         ratios.push(observed / bare);

@@ -3,8 +3,9 @@
 //! No two workloads have the same `container_id`: a container that takes a name that another one had is the same
 //! workload from then on, under the index that was there first, and goes on with its counts.
 
-use std::collections::HashMap;
 use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use regex::Regex;
 

@@ -111,7 +111,7 @@ fn what_waits_follows_its_workload() {
     for key in [old, new, gone] {
         overflows.dropped(NETNS, key, 2);
     }
-    overflows.rename(&HashMap::from([(old, new)]));
+    overflows.rename(&HashMap::from_iter([(old, new)]));
     overflows.forget(&HashSet::from([WorkloadIx(3)]));
     assert_eq!(pass(&mut overflows, &[], 9), [(new, 4)]);
 }

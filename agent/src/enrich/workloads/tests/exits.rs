@@ -232,5 +232,5 @@ fn what_was_waited_for_disks_moves_with_its_workload() {
     while let Some(question) = workloads.next_inspection() {
         workloads.handle_inspected(question, Ok(named("web")), at(2));
     }
-    assert_eq!(workloads.take_disk_waits(), HashMap::from([(all[0], 8)]));
+    assert_eq!(workloads.take_disk_waits(), std::collections::HashMap::from([(all[0], 8)]));
 }
