@@ -406,7 +406,7 @@ fn what_is_wrong_with_networks_is_said_by_entry() {
         "network[1].klass: no such key (allowed: cidr (a text or a list of them), zone, class)",
         "network[2]: has no cidr",
         "network[3]: `10.0.0.1/8` has bits behind its prefix: is `10.0.0.0/8` meant?",
-        "--zone: the zone `a b` has other characters",
+        "--zone: the zone `a b` has characters besides letters",
     ] {
         assert!(
             problems.iter().any(|problem| problem.starts_with(expected)),

@@ -37,7 +37,7 @@ impl Network {
                 Err(format!("the {kind} is longer than {} bytes", Self::NAME_MAX))
             }
             _ if !text.chars().all(fits) => {
-                Err(format!("the {kind} `{text}` has other characters than those"))
+                Err(format!("the {kind} `{text}` has characters besides letters, digits, `.`, `_` and `-`"))
             }
             _ if kind == "class" && Class::RESERVED.contains(&text) => {
                 Err(format!("the class `{text}` is that of this node's own addresses"))
@@ -208,8 +208,8 @@ mod tests {
             ("::ffff:10.0.0.0/104=a", "`::ffff:10.0.0.0/104` maps an IPv4 network: write it as one"),
             ("10.0.0.0/8=", "the zone is empty"),
             ("10.0.0.0/8=a/", "the class is empty"),
-            ("10.0.0.0/8=a b", "the zone `a b` has other characters than those"),
-            ("10.0.0.0/8=a/b/c", "the class `b/c` has other characters than those"),
+            ("10.0.0.0/8=a b", "the zone `a b` has characters besides letters, digits, `.`, `_` and `-`"),
+            ("10.0.0.0/8=a/b/c", "the class `b/c` has characters besides letters, digits, `.`, `_` and `-`"),
             ("10.0.0.0/8=a/local", "the class `local` is that of this node's own addresses"),
             (&long, "the zone is longer than 64 bytes"),
         ] {
