@@ -8,6 +8,7 @@ mod disk;
 mod explain;
 pub(crate) mod files;
 mod measured;
+pub(crate) mod mountinfo;
 mod mounts;
 mod pressure;
 mod space;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::files;
+use super::{files, mountinfo};
 
 /// The v1 controllers whose files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -202,14 +202,11 @@ impl<'a> Mount<'a> {
     /// Reads one line; a mount that shows only a part of its hierarchy is left out. So is any other file system before
     /// anybody looks at it: one whose server is gone would never answer.
     fn parse(line: &'a str) -> Option<Self> {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(3);
-        let levels_above = levels_above(mount.next()?)?;
-        let mount_point = mount.next()?;
-        let mut words = file_system.split(' ');
-        let file_system = words.next().filter(|file_system| ["cgroup", "cgroup2"].contains(file_system))?;
-        let options = words.nth(1)?;
-        Some(Self { levels_above, mount_point, file_system, options })
+        let mountinfo::Mount { root, mount_point, fstype, super_options, .. } =
+            mountinfo::Mount::parse(line)?;
+        let is_cgroup = ["cgroup", "cgroup2"].contains(&fstype);
+        let levels_above = levels_above(root).filter(|_| is_cgroup)?;
+        Some(Self { levels_above, mount_point, file_system: fstype, options: super_options })
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::mountinfo::{Mount, has_option, mounts, unescape};
 use super::{DeviceId, DiskNames};
 
 /// A file system on a block device, or a part of it, where a container sees it.
@@ -46,10 +47,10 @@ pub fn volumes(
     name: impl Fn(&str, Option<DeviceId>) -> Option<Box<str>>,
 ) -> (Vec<Volume>, usize) {
     let (mut found, mut refused): (Vec<Volume>, usize) = (Vec::new(), 0);
-    for mount in mountinfo.lines().filter_map(Mount::parse) {
-        let mount_point = unescape(mount.mount_point);
+    for mount in mounts(mountinfo) {
+        let mount_point: Arc<str> = unescape(mount.mount_point).into();
         found.retain(|other| other.mount_point != mount_point);
-        let Some((device, filesystem)) = mount.block_device(names) else { continue };
+        let Some((device, filesystem)) = block_device(&mount, names) else { continue };
         let is_internal = RUNTIME_FILES.contains(&&*mount_point)
             || API_VOLUMES.iter().any(|volumes| mount.root.contains(volumes));
         if is_internal {
@@ -64,7 +65,7 @@ pub fn volumes(
         found.push(Volume {
             name: own.filter(|name| !is_anonymous(name)).unwrap_or_default(),
             disk: names.disk_of(device),
-            is_writable: mount.is_writable(),
+            is_writable: is_writable(&mount),
             mount_point,
             filesystem,
         });
@@ -89,10 +90,9 @@ pub fn by_disk<'v>(volumes: impl IntoIterator<Item = &'v Volume>) -> HashMap<Dev
 /// Names by file system of the volumes that the kubelet has mounted, from the host's `mountinfo`: inside a container the
 /// path that tells the name is not seen.
 pub fn kubelet_volumes(mountinfo: &str) -> HashMap<DeviceId, Box<str>> {
-    let mounts = mountinfo.lines().filter_map(Mount::parse);
-    let named = mounts.filter_map(|mount| {
+    let named = mounts(mountinfo).filter_map(|mount| {
         let is_whole = mount.root == "/" && mount.mount_point.contains("/kubernetes.io~");
-        Some((mount.device.filter(|_| is_whole)?, volume_of(mount.mount_point)?))
+        Some((mount.device.parse().ok().filter(|_| is_whole)?, volume_of(mount.mount_point)?))
     });
     named.collect()
 }
@@ -122,49 +122,17 @@ fn is_anonymous(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// One line of a `mountinfo`: proc_pid_mountinfo(5).
-struct Mount<'a> {
-    device: Option<DeviceId>,
-    root: &'a str,
-    mount_point: &'a str,
-    options: &'a str,
-    source: &'a str,
-    super_options: &'a str,
-}
-
-impl<'a> Mount<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(2);
-        let mut file_system = file_system.split(' ').skip(1);
-        Some(Self {
-            device: mount.next()?.parse().ok(),
-            root: mount.next()?,
-            mount_point: mount.next()?,
-            options: mount.next()?,
-            source: file_system.next()?,
-            super_options: file_system.next()?,
-        })
-    }
-
-    /// The block device, and the number of the file system when it is the same. btrfs has a number that is no device's,
-    /// but its source is one.
-    fn block_device(&self, names: &DiskNames) -> Option<(DeviceId, Option<DeviceId>)> {
-        match self.device.filter(|device| names.name(*device).is_some()) {
-            Some(device) => Some((device, Some(device))),
-            None => Some((names.device(self.source.strip_prefix("/dev/")?)?, None)),
-        }
-    }
-
-    fn is_writable(&self) -> bool {
-        let says_so = |options: &str| options.split(',').any(|option| option == "rw");
-        says_so(self.options) && says_so(self.super_options)
+/// The block device, and the number of the file system when it is the same. btrfs has a number that is no device's,
+/// but its source is one.
+fn block_device(mount: &Mount<'_>, names: &DiskNames) -> Option<(DeviceId, Option<DeviceId>)> {
+    match mount.device.parse().ok().filter(|device| names.name(*device).is_some()) {
+        Some(device) => Some((device, Some(device))),
+        None => Some((names.device(mount.source.strip_prefix("/dev/")?)?, None)),
     }
 }
 
-/// The kernel writes space, tab, newline and backslash in octal.
-fn unescape(path: &str) -> Arc<str> {
-    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\").into()
+fn is_writable(mount: &Mount<'_>) -> bool {
+    has_option(mount.options, "rw") && has_option(mount.super_options, "rw")
 }
 
 #[cfg(test)]
@@ -205,6 +173,7 @@ mod tests {
                 None,
             ),
             ("8:1 /srv/my\\040data /my\\040data rw - ext4 /dev/sda1 rw", Some(plain("/my data"))),
+            ("8:1 /srv /a\\043b rw - ext4 /dev/sda1 rw", Some(plain("/a#b"))),
             ("8:1 /srv /data ro - ext4 /dev/sda1 rw", Some(("/data".into(), "sda", String::new(), false))),
             ("8:1 /srv /data rw - ext4 /dev/sda1 ro", Some(("/data".into(), "sda", String::new(), false))),
             ("8:1 /var/lib/docker/volumes/pg/_data /d rw - ext4 /dev/sda1 rw", Some(named("/d", "pg"))),

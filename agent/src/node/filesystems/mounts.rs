@@ -1,8 +1,9 @@
-//! Which mounts are file systems worth a series: `/proc/<pid>/mountinfo`, as proc_pid_mountinfo(5) describes it.
+//! Which mounts of a `/proc/<pid>/mountinfo` are file systems worth a series.
 
 use std::collections::HashMap;
 
 use super::{Filesystem, Usage};
+use crate::resources::mountinfo::{self, has_option, mounts, unescape};
 
 /// File systems shown; a node with a hundred volumes has some 150.
 const MAX_SHOWN: usize = 256;
@@ -109,7 +110,7 @@ struct Line {
 pub(super) fn select(table: &str) -> (Vec<Mount>, usize) {
     let mut at_path: HashMap<Box<str>, usize> = HashMap::new();
     let mut lines: Vec<Line> = Vec::new();
-    for line in table.lines().filter_map(parse) {
+    for line in mounts(table).map(read) {
         match at_path.get(&line.mount.mount_point) {
             Some(below) => lines[*below] = line,
             None => {
@@ -137,12 +138,7 @@ pub(super) fn select(table: &str) -> (Vec<Mount>, usize) {
 
 /// The id of the mount that is the table's root directory.
 pub(super) fn root_id(table: &str) -> Option<u64> {
-    table
-        .lines()
-        .filter_map(parse)
-        .filter(|line| &*line.mount.mount_point == "/")
-        .map(|line| line.id)
-        .next_back()
+    mounts(table).filter(|mount| unescape(mount.mount_point) == "/").map(|mount| mount.id).last()
 }
 
 fn is_shown(line: &Line) -> bool {
@@ -160,44 +156,20 @@ fn is_shown(line: &Line) -> bool {
     }
 }
 
-/// Fields are id, parent, `major:minor`, root, mount point, options, any number of optional ones, `-`, type, device,
-/// and options of the file system.
-fn parse(line: &str) -> Option<Line> {
-    let (mount, filesystem) = line.split_once(" - ")?;
-    let mut mount = mount.split(' ');
-    let id = mount.next()?.parse().ok()?;
-    let device_id = mount.nth(1)?.into();
-    let (root, mount_point, options) = (mount.next()?, mount.next()?, mount.next()?);
-    let mut filesystem = filesystem.split(' ');
-    let (fstype, device) = (filesystem.next()?, filesystem.next()?);
-    let read_only = |options: &str| options.split(',').any(|option| option == "ro");
-    let mount = Mount {
-        mount_point: unescape(mount_point),
-        device: unescape(device),
-        read_only: read_only(options) || filesystem.next().is_some_and(read_only),
-        is_remote: is_remote(fstype),
-        fstype: fstype.into(),
-    };
-    Some(Line { id, device_id, root: unescape(root), mount })
-}
-
-/// The kernel writes spaces, tabs, line feeds and backslashes as three octal digits.
-fn unescape(text: &str) -> Box<str> {
-    let mut parts = text.split('\\');
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(u8::is_ascii) {
-            Some(byte) => {
-                out.push(char::from(byte));
-                out.push_str(&part[3..]);
-            }
-            None => {
-                out.push('\\');
-                out.push_str(part);
-            }
-        }
+fn read(mount: mountinfo::Mount<'_>) -> Line {
+    let is_read_only = |options| has_option(options, "ro");
+    Line {
+        id: mount.id,
+        device_id: mount.device.into(),
+        root: mount.root.into(),
+        mount: Mount {
+            mount_point: unescape(mount.mount_point).into(),
+            device: unescape(mount.source).into(),
+            read_only: is_read_only(mount.options) || is_read_only(mount.super_options),
+            is_remote: is_remote(mount.fstype),
+            fstype: mount.fstype.into(),
+        },
     }
-    out.into()
 }
 
 #[cfg(test)]

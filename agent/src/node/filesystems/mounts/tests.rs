@@ -67,20 +67,6 @@ fn there_is_a_bound() {
     assert_eq!((mounts.len(), overflow), (256, 44));
 }
 
-#[test]
-fn escapes_are_undone() {
-    for (text, plain) in [
-        ("a\\040b", "a b"),
-        ("\\134", "\\"),
-        ("x\\", "x\\"),
-        ("\\0", "\\0"),
-        ("\\999", "\\999"),
-        ("\\07ä", "\\07ä"),
-    ] {
-        assert_eq!(&*unescape(text), plain, "{text}");
-    }
-}
-
 proptest! {
     #[test]
     fn garbage_is_harmless(text in "(?s).{0,400}", lines in proptest::collection::vec("[0-9 /:\\\\a-z,-]{0,80}", 0..8)) {
@@ -88,15 +74,5 @@ proptest! {
         root_id(&lines.join("\n"));
         let (mounts, overflow) = select(&lines.join("\n"));
         prop_assert!(mounts.len() <= lines.len() && overflow == 0);
-    }
-
-    #[test]
-    fn what_was_escaped_comes_back(text in "[ -~]{0,40}") {
-        let escaped: String = text.chars().map(|c| match c {
-            ' ' => "\\040".to_owned(),
-            '\\' => "\\134".to_owned(),
-            other => other.to_string(),
-        }).collect();
-        prop_assert_eq!(&*unescape(&escaped), text);
     }
 }
