@@ -70,13 +70,14 @@ fn labels(ip: IpAddr, name: &str) -> Arc<Labels> {
     Labels::new([("ip", ip.to_string().as_str()), ("fqdn", name)])
 }
 
-/// Addresses that workloads connect to, before and after translation.
+/// Addresses that workloads connect to, before and after translation, and those that round-trip times are shown of: a
+/// connection whose destination is a name has no other address.
 fn destinations(tables: &Connections) -> HashSet<IpAddr> {
     let addresses = peers(tables).filter_map(|peer| match peer {
         Peer::Address { destination, actual } => Some([destination.ip(), actual.ip()]),
         Peer::Name { .. } | Peer::Overflow => None,
     });
-    addresses.flatten().collect()
+    addresses.flatten().chain(tables.round_trips().iter().map(|(_, ip, _)| ip)).collect()
 }
 
 fn holders(tables: &Connections) -> impl Iterator<Item = NameId> {

@@ -108,13 +108,49 @@ fn destinations_have_the_names_that_were_asked_for() {
         // Three public addresses of one name are one destination.
         (connects("many.test:9300", ""), 15.0),
     ]);
+    // A pass may have found one open, whose round-trip time has the address until the next.
+    wait::until("addresses that are no destinations to have no name", || {
+        let metrics = agent.metrics().map_err(|error| format!("{error:#}"))?;
+        let named =
+            MANY.iter().chain([&NEVER]).filter(|ip| !metrics.select("ip_to_fqdn", &[("ip", ip)]).is_empty());
+        wait::equal(named.copied().collect::<Vec<_>>(), Vec::new())
+    });
     let metrics = agent.metrics().expect("scrape");
-    for ip in MANY.iter().chain([&NEVER]) {
-        assert!(metrics.select("ip_to_fqdn", &[("ip", ip)]).is_empty(), "{ip} is no destination");
-    }
     let own = [("container_id", id)];
     let shown = metrics.select("container_net_tcp_successful_connects_total", &own).len();
     assert_eq!(shown, 4, "two addresses of one name, an alias, and the name of many");
+}
+
+#[test]
+fn round_trip_times_lead_to_the_name_while_they_are_shown() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::File("/bin/busybox"));
+    let agent = Sonde::agent().start();
+    let network = Network::new("dns-delays");
+    let _server = network.serve("0.0.0.0:9300");
+    network.resolve("many.test");
+    let mut command = network.command(TRAFFIC);
+    command.args(["hold", &format!("{}:9300", MANY[1]), "2"]);
+    let client = Process::start_with_input("client", command, network.directory.path());
+    let labels = [("container_id", network.service.id()), ("destination", "many.test:9300")];
+    agent.expect(&[
+        ("container_net_tcp_active_connections", &labels, 2.0),
+        ("ip_to_fqdn", &[("ip", MANY[1]), ("fqdn", "many.test")], 1.0),
+    ]);
+    let metrics = agent.metrics().expect("scrape");
+    let delay = [("container_id", network.service.id()), ("destination_ip", MANY[1])];
+    assert!(metrics.sum("container_net_latency_seconds", &delay) > 0.0, "the address that the name joins");
+    assert_eq!(
+        metrics.select("ip_to_fqdn", &[("fqdn", "many.test")]).len(),
+        1,
+        "its others have no such time"
+    );
+    drop(client);
+    agent.expect(&[("container_net_tcp_active_connections", &labels, 0.0)]);
+    wait::until("the address to have no name", || {
+        let metrics = agent.metrics().map_err(|error| format!("{error:#}"))?;
+        let named = metrics.select("ip_to_fqdn", &[("ip", MANY[1])]).len();
+        wait::ensure(named == 0, || format!("{named} names"))
+    });
 }
 
 #[test]
