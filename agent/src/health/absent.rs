@@ -14,8 +14,8 @@ use crate::registry::{Metric, Snapshot};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Absent(BTreeMap<&'static str, String>);
 
-/// What one kind of workload lacks on every machine, while others have it: the kind, its metrics, and why.
-const IN_PART: [(&str, &[&Metric], &str); 2] = [
+/// What one kind of workload or of event lacks on every machine, while others have it: the kind, its metrics, and why.
+const IN_PART: [(&str, &[&Metric], &str); 3] = [
     (
         "host executables",
         &[
@@ -38,9 +38,15 @@ const IN_PART: [(&str, &[&Metric], &str); 2] = [
         "a host executable has no cgroup of its own: what the kernel writes back later is charged to a group, and no \
          longer to the process that wrote it",
     ),
+    (
+        "connects that the kernel refuses before they begin",
+        &[&tcp::FAILED_CONNECTS_TOTAL, &tcp::CONNECT_FAILURES_TOTAL],
+        "where there is no route, or a route or a program at the cgroup forbids it, the socket never leaves the state \
+         CLOSE, and failures are told by its changes of state",
+    ),
 ];
 
-/// `[{"of": …, "metrics": […], "reason": …}]`: what one kind of workload lacks while others have it.
+/// `[{"of": …, "metrics": […], "reason": …}]`: what one kind of workload or of event lacks while others have it.
 pub fn in_part() -> Value {
     let names = |metrics: &[&Metric]| metrics.iter().map(|metric| metric.name).collect::<Vec<_>>();
     IN_PART

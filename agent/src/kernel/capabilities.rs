@@ -22,7 +22,7 @@ pub const NEEDED: [Capability; 6] = [
     Capability {
         name: "CAP_NET_ADMIN",
         bit: 12,
-        why: "ask connection tracking where connections lead; see DNS answers and ends of UDP sockets",
+        why: "ask connection tracking where connections lead; see DNS answers, ends of UDP sockets and UDP by zone",
     },
     Capability {
         name: "CAP_SYS_PTRACE",

@@ -41,6 +41,8 @@ fn doctor_and_status_say_the_same() {
     assert!(said_of_node.contains_key("node_cloud_info"), "{said_of_node:?}");
     assert_eq!(said["absent_in_part"], status["absent_in_part"]);
     assert_eq!(said["absent_in_part"][1]["of"], "host executables");
+    let metrics = said["absent_in_part"][2]["metrics"].to_string();
+    assert!(metrics.contains("container_net_tcp_failed_connects_total"), "{metrics}");
 
     let page = doctor(&[]);
     let reason = status["names"]["kubernetes"]["reason"].as_str().expect("a reason");

@@ -39,7 +39,7 @@ super::catalog! {
         from "cgroup v1 cpu.stat throttled_time, v2 cpu.stat throttled_usec";
     RESOURCES_CPU_DELAY_SECONDS_TOTAL: Counter "container_resources_cpu_delay_seconds_total" []
         "Time that threads were runnable but waited for a CPU",
-        from "iter/task, sched_info.run_delay";
+        from "iter/task, sched_info.run_delay; after the last pass the same by tp_btf/sched_process_exit; /proc/PID/task/TID/schedstat where the iterator does not work";
     RESOURCES_CPU_PRESSURE_WAITING_SECONDS_TOTAL: Counter "container_resources_cpu_pressure_waiting_seconds_total" ["kind"]
         "Time during which some or all threads waited for a CPU",
         from "cgroup v2 cpu.pressure";

@@ -18,10 +18,10 @@ super::catalog! {
         "Time spent on establishing outbound TCP connections",
         from "tp_btf/inet_sock_set_state, from CLOSE to ESTABLISHED";
     FAILED_CONNECTS_TOTAL: Counter "container_net_tcp_failed_connects_total" ["destination"]
-        "Outbound TCP connections that could not be established",
+        "Outbound TCP connections that could not be established; without attempts that the kernel refuses before they begin: no route, one that prohibits, a program at the cgroup that forbids",
         from "tp_btf/inet_sock_set_state, SYN_SENT to CLOSE";
     CONNECT_FAILURES_TOTAL: Counter "container_net_tcp_connect_failures_total" ["destination", "reason"]
-        "Outbound TCP connections that could not be established, by reason: refused, timeout, host_unreachable, network_unreachable, reset, aborted (closed by the program before an answer came), permission, address_unavailable, other",
+        "Outbound TCP connections that could not be established, by reason: refused, timeout, host_unreachable, network_unreachable, reset, aborted (closed by the program before an answer came), permission, address_unavailable, other; without attempts that the kernel refuses before they begin: no route, one that prohibits, a program at the cgroup that forbids",
         from "sock.sk_err at the same transition, and whether anything was sent";
     CONNECT_DURATION_SECONDS: Histogram "container_net_tcp_connect_duration_seconds" ["destination", "actual_destination"]
         "Duration of the handshakes of outbound TCP connections; above 1, 3 and 7 s the SYN was lost once, twice and three times. 14 series a destination, in place of what would be an average",
