@@ -87,3 +87,29 @@ fn processes_killed_for_want_of_memory_are_counted() {
     let metrics = agent.metrics().expect("scrape");
     assert_eq!(metrics.sum("container_oom_kills_total", &[("container_id", &roomy.id())]), 0.0);
 }
+
+#[test]
+fn a_kill_that_ends_the_container_is_added_to_those_before_the_agent() {
+    require!(Need::Root, Need::Tool("dockerd"), Need::File("/bin/busybox"));
+    let docker = docker();
+    let container = docker.run("fragile", &["--memory", "24m", "--memory-swap", "24m"], &["wait"]);
+    let exhaust = || {
+        let arguments = ["exec", container.name(), "/bin/traffic", "allocate", "67108864"];
+        let killed = std::process::Command::new("docker").args(arguments).output().expect("start docker");
+        assert_eq!(killed.status.code(), Some(137), "it was not killed: {killed:?}");
+    };
+    exhaust();
+    exhaust();
+    let agent = Sonde::agent().start();
+    let id = container.id();
+    let owner = [("container_id", id.as_str())];
+    agent.expect(&[("container_oom_kills_total", &owner, 2.0)]);
+    // The first process is chosen, and everything else ends with it; nobody reads the cgroup's file in between.
+    std::fs::write(format!("/proc/{}/oom_score_adj", container.pid()), "1000").expect("choose a victim");
+    exhaust();
+    wait::until("the container to end", || {
+        wait::equal(container.inspect("{{.State.Running}}"), "false".into())
+    });
+    docker.command(&["start", container.name()]);
+    agent.expect(&[("container_oom_kills_total", &owner, 3.0)]);
+}

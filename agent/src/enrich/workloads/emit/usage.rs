@@ -49,28 +49,43 @@ impl Sources {
     }
 }
 
-/// Kills by the out-of-memory killer as a cgroup's file tells them. The file ends with the cgroup, and a container that
-/// starts again has a new one: the count goes on.
+/// Kills by the out-of-memory killer. Each of two sources misses some: events those before the agent's start, a cgroup's
+/// file those that came after its last reading when the cgroup ends with its container's first process. What the file
+/// told at first beyond the events is a base below them; afterwards both count the same kills, and the higher one is
+/// right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct OomKills {
+    /// What the file of the own cgroup said last.
     file: Option<u64>,
-    total: u64,
+    /// What files told: a container that starts again has a new one, and the count goes on.
+    told: Option<u64>,
+    /// Kills that are only in files.
+    base: u64,
 }
 
 impl OomKills {
-    fn observe(&mut self, file: u64) {
-        let before = self.file.replace(file).unwrap_or(0);
-        self.total += file.checked_sub(before).unwrap_or(file);
+    /// Takes in what the cgroup's file says, and what events told by now.
+    fn observe(&mut self, file: u64, events: Option<u64>) {
+        let before = self.file.replace(file);
+        let news = before.and_then(|before| file.checked_sub(before)).unwrap_or(file);
+        let told = self.told.unwrap_or(0) + news;
+        self.told = Some(told);
+        // Only the first time: later the file may be ahead of an event that is still on its way.
+        if before.is_none() {
+            self.base = self.base.max(told.saturating_sub(events.unwrap_or(0)));
+        }
     }
 
-    fn total(self) -> Option<u64> {
-        self.file.map(|_| self.total)
+    /// All kills that are known, given what events told by now; `None` where there is no source.
+    fn total(self, events: Option<u64>) -> Option<u64> {
+        // `None` is below every number.
+        events.map(|events| self.base + events).max(self.told)
     }
 
-    /// Goes on counting where another one stopped.
+    /// Goes on counting where another one stopped, as the events do.
     pub(in super::super) fn succeed(&mut self, older: Self) {
-        self.total += older.total;
-        self.file = self.file.or(older.file.map(|_| 0));
+        self.base += older.base;
+        self.told = self.told.map_or(older.told, |told| Some(told + older.told.unwrap_or(0)));
     }
 }
 
@@ -95,15 +110,15 @@ impl Workloads {
             series.memory(&read.memory);
             series.tasks(read.tasks);
             series.pressure(&read.pressure);
-            read.memory.events.oom_kill.into_iter().for_each(|kills| record.oom_kills.observe(kills));
+            if let Some(kills) = read.memory.events.oom_kill {
+                record.oom_kills.observe(kills, measured.oom_kills);
+            }
         }
         if read.as_ref().is_none_or(|read: &Resources| read.tasks.current.is_none()) {
             series.count(&RESOURCES_TASKS, record.threads);
         }
         series.files(record.files);
-        // Each misses some: events those before the agent's start, the file those of cgroups that are gone. `None` is
-        // below every number.
-        series.count(&OOM_KILLS_TOTAL, measured.oom_kills.max(record.oom_kills.total()));
+        series.count(&OOM_KILLS_TOTAL, record.oom_kills.total(measured.oom_kills));
         series.number(&RESOURCES_DISK_DELAY_SECONDS_TOTAL, measured.disk_delay_seconds);
         let counted = read.map(|read| read.disks).unwrap_or_default();
         self.collect_disks(builder, ix, sources, measured.disks.unwrap_or(&counted));
@@ -193,14 +208,56 @@ mod tests {
     #[test]
     fn kills_are_counted_over_the_life_of_several_cgroups() {
         let mut kills = OomKills::default();
-        assert_eq!(kills.total(), None, "no file has told");
+        assert_eq!(kills.total(None), None, "nothing has told");
         for (file, total) in [(0, 0), (2, 2), (2, 2), (1, 3), (0, 3), (1, 4)] {
-            kills.observe(file);
-            assert_eq!(kills.total(), Some(total), "after the file said {file}");
+            kills.observe(file, None);
+            assert_eq!(kills.total(None), Some(total), "after the file said {file}");
         }
         let mut newer = OomKills::default();
         newer.succeed(kills);
-        newer.observe(2);
-        assert_eq!(newer.total(), Some(6));
+        assert_eq!(newer.total(None), Some(4));
+        newer.observe(2, None);
+        assert_eq!(newer.total(None), Some(6));
+    }
+
+    #[test]
+    fn a_kill_that_ends_the_cgroup_is_added_to_those_before_the_agent() {
+        let mut kills = OomKills::default();
+        let mut shown = |file: Option<u64>, events| {
+            file.into_iter().for_each(|file| kills.observe(file, Some(events)));
+            kills.total(Some(events))
+        };
+        assert_eq!(shown(Some(5), 0), Some(5), "before the agent's start");
+        assert_eq!(shown(None, 1), Some(6), "the first process, and its cgroup with it");
+        assert_eq!(shown(Some(0), 1), Some(6), "it was started again");
+        assert_eq!(shown(Some(1), 1), Some(6), "an event is on its way");
+        assert_eq!(shown(Some(1), 2), Some(7));
+        assert_eq!(shown(Some(3), 4), Some(9), "both sources count the same kills");
+    }
+
+    #[test]
+    fn kills_that_the_file_tells_ahead_of_their_events_count_once() {
+        let mut kills = OomKills::default();
+        assert_eq!(kills.total(Some(2)), Some(2), "events alone");
+        for (file, events, total) in [(2, 2, 2), (3, 2, 3), (3, 3, 3), (4, 4, 4)] {
+            kills.observe(file, Some(events));
+            assert_eq!(kills.total(Some(events)), Some(total), "{file} in the file, {events} events");
+        }
+    }
+
+    #[test]
+    fn kills_before_the_agent_are_kept_when_two_containers_turn_out_to_be_one() {
+        let (mut older, mut newer) = (OomKills::default(), OomKills::default());
+        older.observe(5, Some(0));
+        newer.succeed(older);
+        assert_eq!(newer.total(Some(1)), Some(6), "one more event of the older one");
+        newer.observe(0, Some(1));
+        assert_eq!(newer.total(Some(1)), Some(6));
+        newer.observe(1, Some(2));
+        assert_eq!(newer.total(Some(2)), Some(7));
+        let mut known = OomKills::default();
+        known.observe(3, Some(1));
+        known.succeed(older);
+        assert_eq!(known.total(Some(1)), Some(8), "five and two before the agent, and one event");
     }
 }
