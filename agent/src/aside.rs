@@ -115,6 +115,13 @@ impl<Q: Question> Aside<Q> {
         self.hanging.iter().map(|hanging| &hanging.question)
     }
 
+    /// Whether a question is not put now: it hangs, or so many do that nothing is asked. Its last answer is not what would
+    /// be answered now.
+    pub fn leaves_out(&self, question: &Q) -> bool {
+        self.hanging.len() >= MAX_HANGING
+            || self.hanging.iter().any(|hanging| hanging.question.is_about_the_same(question))
+    }
+
     /// Leaves the thread where it hangs, and goes on with what comes after.
     fn leave(&mut self, at: usize, now: BootNanos) {
         let Some(running) = self.running.take() else { return };
@@ -125,10 +132,8 @@ impl<Q: Question> Aside<Q> {
     }
 
     fn run(&mut self, mut questions: Vec<Q>, now: BootNanos) {
-        questions.retain(|question| {
-            !self.hanging.iter().any(|hanging| hanging.question.is_about_the_same(question))
-        });
-        if questions.is_empty() || self.hanging.len() >= MAX_HANGING {
+        questions.retain(|question| !self.leaves_out(question));
+        if questions.is_empty() {
             return;
         }
         let questions: Arc<[Q]> = questions.into();

@@ -62,7 +62,8 @@ impl Speeds {
         self.aside.start(interfaces.iter().map(link).collect(), now);
     }
 
-    /// Tells the speeds known by now. A link that does not answer any more has none.
+    /// Tells the speeds known by now. A link that does not answer any more has none, nor has one that is not asked
+    /// because too many others do not answer.
     pub(in crate::node) fn tell(&mut self, interfaces: &mut [Interface], now: BootNanos) {
         self.take(now);
         for interface in interfaces {
@@ -77,8 +78,9 @@ impl Speeds {
                 None => self.known.remove(&link.name),
             };
         }
-        for link in self.aside.hanging() {
-            self.known.remove(&link.name);
+        if self.hanging() > 0 {
+            let link = |name: &str| Link { directory: PathBuf::new(), name: name.into() };
+            self.known.retain(|name, _| !self.aside.leaves_out(&link(name)));
         }
     }
 
@@ -171,6 +173,31 @@ mod tests {
         write(sysfs.path(), "eth1", "2500\n");
         let found = told(&mut speeds, sysfs.path(), &names, now + MINUTE, 3);
         assert_eq!(found, [Some(125_000_000), Some(312_500_000), Some(fast)]);
+    }
+
+    #[test]
+    fn no_link_has_a_speed_while_so_many_hang_that_none_is_asked() {
+        let sysfs = tempfile::tempdir().unwrap();
+        write(sysfs.path(), "eth0", "1000\n");
+        let names = ["eth0", "eth1", "eth2", "eth3", "eth4"];
+        for name in &names[1..] {
+            fs::create_dir_all(sysfs.path().join(name)).unwrap();
+            rustix::fs::mkfifoat(rustix::fs::CWD, sysfs.path().join(name).join("speed"), 0o600.into())
+                .unwrap();
+        }
+        let mut speeds = Speeds::default();
+        assert_eq!(told(&mut speeds, sysfs.path(), &names, 1, 1)[0], Some(125_000_000));
+        let mut now = 1;
+        while speeds.hanging() < names.len() - 1 {
+            now += 3_000_000_000;
+            speeds.tell(&mut [], BootNanos(now));
+        }
+        let mut interfaces = [interface("eth0")];
+        speeds.tell(&mut interfaces, BootNanos(now));
+        assert_eq!(interfaces[0].speed_bytes, None);
+        for name in &names[1..] {
+            fs::write(sysfs.path().join(name).join("speed"), "10\n").unwrap();
+        }
     }
 
     #[test]

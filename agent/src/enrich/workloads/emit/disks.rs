@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::usage::Sources;
 use super::{REFRESH, Workloads};
 use crate::enrich::workloads::record::{Key, Record};
-use crate::model::{BootNanos, WorkloadIx};
+use crate::model::{BootNanos, HostPid, WorkloadIx};
 use crate::registry::catalog::container::*;
 use crate::registry::{Labels, SnapshotBuilder};
 use crate::resources::{self, DeviceId, DiskIo, DiskNames, Question, Space, Volume};
@@ -111,6 +111,29 @@ impl Workloads {
                 (None, _) => {}
             }
         }
+        if self.surveyor.hanging().next().is_some() {
+            self.drop_space_left_out();
+        }
+    }
+
+    /// A volume whose size cannot be asked has none: the last answer would be shown for as long as its server is gone.
+    fn drop_space_left_out(&mut self) {
+        for ix in self.table.indices() {
+            let Some(record) = self.table.get_mut(ix) else { continue };
+            let process = record.process;
+            for shown in &mut record.disks.volumes {
+                if process.is_none_or(|process| self.surveyor.leaves_out(&shown.question(ix, process))) {
+                    shown.space = None;
+                }
+            }
+        }
+    }
+}
+
+impl Shown {
+    fn question(&self, workload: WorkloadIx, process: HostPid) -> Question {
+        let Volume { mount_point, filesystem, .. } = &self.volume;
+        Question { workload, process, mount_point: mount_point.clone(), filesystem: *filesystem }
     }
 }
 
@@ -161,15 +184,7 @@ impl Disks {
     fn questions<'a>(&'a self, workload: WorkloadIx, record: &Record) -> impl Iterator<Item = Question> + 'a {
         let process = record.process;
         let asked = self.volumes.iter().filter(|shown| shown.is_asked);
-        asked.filter_map(move |shown| {
-            let Volume { mount_point, filesystem, .. } = &shown.volume;
-            Some(Question {
-                workload,
-                process: process?,
-                mount_point: mount_point.clone(),
-                filesystem: *filesystem,
-            })
-        })
+        asked.filter_map(move |shown| Some(shown.question(workload, process?)))
     }
 
     /// Labels of a disk's I/O. What a disk did for a container is told once, however often it is mounted there. A device

@@ -1,7 +1,10 @@
 //! What containers use, and the disks they use it on.
 
+use std::sync::{Arc, Condvar, Mutex};
+
 use super::*;
-use crate::resources::{DeviceId, DiskIo, Measure, Measured};
+use crate::aside::Aside;
+use crate::resources::{DeviceId, DiskIo, Measure, Measured, Question, Space};
 
 #[test]
 fn resources_disks_and_published_ports_are_emitted() {
@@ -208,4 +211,68 @@ fn a_service_has_the_volumes_of_disks_that_it_writes_to() {
     io("DEVICE rbytes=1 wbytes=1 rios=1 wios=1\n");
     let id = "container_id=/system.slice/db.service,device=sda,mount_point=/data";
     assert_eq!(sizes(&mut workloads, 20), [format!("container_resources_disk_size_bytes{{{id}}}")]);
+}
+
+/// File systems that answer, but for those that hang.
+#[derive(Default)]
+struct Servers {
+    gone: Mutex<Vec<&'static str>>,
+    changed: Condvar,
+}
+
+impl Servers {
+    fn ask(&self, mount_point: &str) -> Space {
+        let gone = self.gone.lock().unwrap();
+        drop(self.changed.wait_while(gone, |gone| gone.contains(&mount_point)).unwrap());
+        Space { size_bytes: 3, used_bytes: 2, reserved_bytes: 1 }
+    }
+
+    fn lose(&self, gone: &[&'static str]) {
+        *self.gone.lock().unwrap() = gone.to_vec();
+        self.changed.notify_all();
+    }
+}
+
+#[test]
+fn a_volume_that_hangs_has_no_size_any_more_and_none_has_when_too_many_hang() {
+    const VOLUMES: [&str; 5] = ["/m1", "/m2", "/m3", "/m4", "/m5"];
+    let machine = Machine::v2();
+    let cgroup = machine.cgroup(&format!("docker/{ID}"));
+    let partitions: String = (1..=5).map(|number| format!("8 {number} sda{number} 1\n")).collect();
+    machine.write("proc/diskstats", &format!("8 0 sda 1\n{partitions}"));
+    let mounts = (1..=5).map(|number| format!("1 1 8:{number} / /m{number} rw - ext4 /dev/sda{number} rw\n"));
+    machine.write("proc/7/mountinfo", &mounts.collect::<String>());
+    let servers = Arc::new(Servers::default());
+    let mut workloads = machine.workloads();
+    let asked = servers.clone();
+    workloads.surveyor = Aside::new("test", move |question: &Question| Ok(asked.ask(&question.mount_point)));
+    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(10), 0);
+
+    let mut now = 20;
+    let mut expect = |expected: &[&str]| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            now += 1;
+            let lines = series(&mut workloads, at(now));
+            let of = |metric: &str| -> Vec<&str> {
+                let is_shown = |volume: &str, line: &str| {
+                    line.contains(metric) && line.contains(&format!("mount_point={volume}}}"))
+                };
+                VOLUMES.into_iter().filter(|volume| lines.iter().any(|line| is_shown(volume, line))).collect()
+            };
+            let shown = ["disk_size_bytes", "disk_used_bytes", "disk_reserved_bytes"].map(of);
+            if shown.iter().all(|shown| shown == expected) {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "{shown:?} instead of {expected:?}");
+            std::thread::yield_now();
+        }
+    };
+    expect(&VOLUMES);
+    servers.lose(&VOLUMES[..1]);
+    expect(&VOLUMES[1..]);
+    servers.lose(&VOLUMES[..4]);
+    expect(&[]);
+    servers.lose(&[]);
+    expect(&VOLUMES);
 }
