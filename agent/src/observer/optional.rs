@@ -99,15 +99,23 @@ impl Optional {
         self.run_queues.forget(retired);
     }
 
-    /// Adds the series.
+    /// Forgets disks that are gone: another one may get their number. Without any names nothing is known of that.
+    fn forget_disks(&mut self, names: &DiskNames) {
+        if !names.is_empty() {
+            self.disks.retain(|(device, _)| names.name(*device).is_some());
+        }
+    }
+
+    /// Adds the series; what is of disks that have no name any more is forgotten.
     pub fn collect(
-        &self,
+        &mut self,
         kernel: &Kernel,
         workloads: &Workloads,
         names: &DiskNames,
         builder: &mut SnapshotBuilder,
         now: BootNanos,
     ) {
+        self.forget_disks(names);
         let none = Labels::empty();
         for (workload, latency) in self.run_queues.iter() {
             if workloads.is_exported(workload, now) {
@@ -182,6 +190,38 @@ mod tests {
         assert_eq!(exceeded(cost(509.5), 110), None, "just within");
         let share = exceeded(cost(530.0), 120).expect("two times the budget");
         assert!((share / Watchdog::BUDGET - 2.05).abs() < 1e-6, "{share}");
+    }
+
+    #[test]
+    fn a_disk_with_the_number_of_one_that_is_gone_begins_at_zero() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = |text: &str| {
+            std::fs::write(directory.path().join("diskstats"), text).unwrap();
+            DiskNames::read(directory.path())
+        };
+        let mut optional = Optional::default();
+        let writes = |minor| (DeviceId { major: 8, minor }, true);
+        let latency = |count, sum_ns| {
+            let mut latency = Latency { sum_ns, ..Latency::default() };
+            latency.counts[3] = count;
+            latency
+        };
+        let mut pass = |minor, count, sum_ns, names: DiskNames| {
+            let key = writes(minor);
+            optional.disks.observe(key, &latency(count, sum_ns), Some(key), BootNanos(1), KEEP);
+            optional.forget_disks(&names);
+            let mut shown: Vec<_> =
+                optional.disks.iter().map(|((device, _), it)| (device.minor, *it)).collect();
+            shown.sort_by_key(|(minor, _)| *minor);
+            shown
+        };
+        let both = "8 0 sda 1\n8 16 sdb 1\n";
+        assert_eq!(pass(0, 4, 40, names(both)), [(0, latency(4, 40))]);
+        assert_eq!(pass(16, 7, 70, names(both)), [(0, latency(4, 40)), (16, latency(7, 70))]);
+        let unreadable = pass(16, 7, 70, names(""));
+        assert_eq!(unreadable, [(0, latency(4, 40)), (16, latency(7, 70))], "nothing is known of the names");
+        assert_eq!(pass(16, 8, 80, names("8 0 sda 1\n")), [(0, latency(4, 40))], "it is gone");
+        assert_eq!(pass(16, 10, 95, names(both)), [(0, latency(4, 40)), (16, latency(2, 15))], "another one");
     }
 
     #[test]

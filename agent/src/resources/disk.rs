@@ -97,6 +97,11 @@ impl DiskNames {
         Self(entries.collect())
     }
 
+    /// Whether no device is known, as where the file cannot be read.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The name of a device: `sda`, `dm-0`.
     pub fn name(&self, device: DeviceId) -> Option<&str> {
         self.0.get(&device).map(|name| &**name)

@@ -68,6 +68,11 @@ impl<K: Hash + Eq + Copy, O: Hash + Eq + Copy> Latencies<K, O> {
         }
     }
 
+    /// Forgets the owners that are not kept. What comes for their keys later is counted from zero.
+    pub fn retain(&mut self, keep: impl Fn(&O) -> bool) {
+        self.owners.retain(|owner, _| keep(owner));
+    }
+
     /// Forgets owners that are gone.
     pub fn forget(&mut self, retired: &[O]) {
         for owner in retired {
@@ -121,6 +126,17 @@ mod tests {
         assert_eq!((of(&table, 7), of(&table, 8)), (Some(latency(4, 1, 36)), None));
         table.forget(&[7]);
         assert_eq!(table.iter().count(), 0);
+    }
+
+    #[test]
+    fn an_owner_that_was_forgotten_has_only_what_came_since() {
+        let mut table: Latencies<u8, u8> = Latencies::default();
+        table.observe(1, &latency(2, 1, 30), Some(7), at(1), KEEP);
+        table.observe(2, &latency(1, 0, 5), Some(8), at(1), KEEP);
+        table.retain(|owner| *owner != 7);
+        assert_eq!((of(&table, 7), of(&table, 8)), (None, Some(latency(1, 0, 5))));
+        table.observe(1, &latency(5, 1, 42), Some(7), at(2), KEEP);
+        assert_eq!(of(&table, 7), Some(latency(3, 0, 12)));
     }
 
     #[test]
