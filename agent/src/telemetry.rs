@@ -212,11 +212,6 @@ fn table_of_workloads(stats: &enrich::Stats, builder: &mut SnapshotBuilder) {
     for (kind, count) in kinds {
         builder.number(&catalog::WORKLOADS, &none, &Labels::new([("kind", kind)]), count as f64);
     }
-    let results = [("ok", stats.inspected), ("failed", stats.inspections_failed)];
-    for (result, count) in results {
-        let own = Labels::new([("runtime", "docker"), ("result", result)]);
-        builder.number(&catalog::INSPECTIONS_TOTAL, &none, &own, count as f64);
-    }
     let losses = [
         ("workload_table_full", stats.overflowed),
         ("workload_evicted", stats.evicted),

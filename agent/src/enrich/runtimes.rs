@@ -7,6 +7,7 @@
 //! Only unix sockets are spoken to. Without a socket there is no runtime: nothing to be warned of.
 
 mod containerd;
+mod counts;
 mod cri;
 mod docker;
 mod endpoint;
@@ -28,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Workloads;
 use super::metadata::{ContainerMetadata, ContainerRef, InspectError};
+use crate::registry::SnapshotBuilder;
 use crate::telemetry::QueueFill;
+use counts::Counts;
 use endpoint::Endpoint;
 use order::Verdict;
 pub use order::{Kind, order};
@@ -50,7 +53,8 @@ const MAX_ENDPOINTS: usize = 32;
 #[derive(Debug)]
 pub struct Inspector {
     questions: [mpsc::Sender<ContainerRef>; Kind::ALL.len()],
-    answers: mpsc::Receiver<Answer>,
+    answers: mpsc::Receiver<(Kind, Answer)>,
+    counts: Counts,
     runtimes: Arc<Runtimes>,
 }
 
@@ -76,12 +80,19 @@ impl Inspector {
 
     /// Waits for the next answer; `None` when the tasks have ended. Safe to cancel.
     pub async fn answer(&mut self) -> Option<Answer> {
-        self.answers.recv().await
+        let (kind, answer) = self.answers.recv().await?;
+        Some(self.taken(kind, answer))
     }
 
     /// Takes an answer if there is one.
     pub fn try_answer(&mut self) -> Option<Answer> {
-        self.answers.try_recv().ok()
+        let (kind, answer) = self.answers.try_recv().ok()?;
+        Some(self.taken(kind, answer))
+    }
+
+    fn taken(&mut self, kind: Kind, answer: Answer) -> Answer {
+        self.counts.count(kind, answer.1.is_ok());
+        answer
     }
 
     /// What is known of every runtime, by kind and socket.
@@ -94,6 +105,12 @@ impl Inspector {
         let capacity = self.questions.iter().map(mpsc::Sender::max_capacity).sum::<usize>();
         let free = self.questions.iter().map(mpsc::Sender::capacity).sum::<usize>();
         QueueFill { depth: capacity - free, capacity }
+    }
+
+    /// Adds the series of the queues and of the answers.
+    pub fn collect(&self, builder: &mut SnapshotBuilder) {
+        self.fill().collect("inspections", builder);
+        self.counts.collect(builder);
     }
 }
 
@@ -124,9 +141,9 @@ fn spawn_with(
     let runtimes = Arc::new(Runtimes { sockets, timeout, table: Mutex::default() });
     let (answered, answers) = mpsc::channel(QUEUE);
     let mut tasks = Vec::new();
-    let questions = Kind::ALL.map(|_| {
+    let questions = Kind::ALL.map(|kind| {
         let (questions, asked) = mpsc::channel(QUEUE);
-        tasks.push(run(runtimes.clone(), asked, answered.clone()));
+        tasks.push(run(kind, runtimes.clone(), asked, answered.clone()));
         questions
     });
     let mut set = tokio::task::JoinSet::new();
@@ -138,17 +155,23 @@ fn spawn_with(
             () = async { while set.join_next().await.is_some() {} } => {}
         }
     });
-    (Inspector { questions, answers, runtimes }, task)
+    (Inspector { questions, answers, counts: Counts::default(), runtimes }, task)
 }
 
+/// Asks about the containers whose question goes to a kind of runtime first. An answer is of the kind that gave it, a
+/// failure of the one that was asked first.
 async fn run(
+    first: Kind,
     runtimes: Arc<Runtimes>,
     mut asked: mpsc::Receiver<ContainerRef>,
-    answered: mpsc::Sender<Answer>,
+    answered: mpsc::Sender<(Kind, Answer)>,
 ) {
     while let Some(container) = asked.recv().await {
-        let answer = runtimes.inspect(&container).await;
-        if answered.send((container, answer)).await.is_err() {
+        let (kind, answer) = match runtimes.inspect(&container).await {
+            Ok((kind, metadata)) => (kind, Ok(metadata)),
+            Err(error) => (first, Err(error)),
+        };
+        if answered.send((kind, (container, answer))).await.is_err() {
             return;
         }
     }
@@ -172,8 +195,8 @@ struct OfKind {
 }
 
 impl Runtimes {
-    /// Asks everyone who may know, in order, until one does.
-    async fn inspect(&self, container: &ContainerRef) -> Result<ContainerMetadata, InspectError> {
+    /// Asks everyone who may know, in order, until one does, and tells who did.
+    async fn inspect(&self, container: &ContainerRef) -> Result<(Kind, ContainerMetadata), InspectError> {
         let order = order(container.runtime);
         let mut verdict = Verdict::default();
         for kind in order.all() {
@@ -182,7 +205,7 @@ impl Runtimes {
                 Ok(endpoints) => {
                     for endpoint in endpoints {
                         match (endpoint.inspect(container).await, &missing) {
-                            (Ok(metadata), _) => return Ok(metadata),
+                            (Ok(metadata), _) => return Ok((kind, metadata)),
                             // Who was named is expected to come: until then the others' denial is none.
                             (Err(InspectError::NotFound), Some(reason)) => {
                                 verdict.note(kind, InspectError::Absent(reason.clone()));

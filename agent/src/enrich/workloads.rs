@@ -221,7 +221,6 @@ impl Workloads {
         let metadata = match answer {
             Ok(metadata) => metadata,
             Err(error) => {
-                self.stats.inspections_failed += 1;
                 if self.has_better_id(&container) {
                     return None;
                 }
@@ -229,7 +228,6 @@ impl Workloads {
                 return None;
             }
         };
-        self.stats.inspected += 1;
         self.inspections.succeeded(container.workload);
         let merged = self.table.name(container.workload, &container.id, metadata, self.unix);
         self.describe_pod(merged.map_or(container.workload, |merged| merged.into));

@@ -371,7 +371,7 @@ impl Core {
         self.telemetry.collect_tables(&parts.connections, &parts.workloads.stats(), &mut builder);
         self.telemetry.collect(parts.node.failures(), &mut builder);
         waiting.collect("snapshot_requests", &mut builder);
-        parts.inspector.fill().collect("inspections", &mut builder);
+        parts.inspector.collect(&mut builder);
         parts.sources.collect(&parts.workloads.stats(), &mut builder);
         self.last_at = next_timestamp(self.last_at, clock::unix());
         let snapshot = builder.build(self.last_at, parts.common.clone());

@@ -143,6 +143,14 @@ fn containers_of_all_runtimes_at_once_have_their_names() {
     expect_state(&agent, &containerd.socket(), "containerd", "connected");
     expect_state(&agent, &podman.socket(), "podman", "connected");
     expect_state(&agent, Path::new("/run/docker.sock"), "docker", "connected");
+    let metrics = agent.metrics().expect("scrape");
+    let described =
+        |runtime| metrics.value("sonde_agent_inspections_total", &[("runtime", runtime), ("result", "ok")]);
+    let (of_containerd, of_podman) = (described("containerd"), described("podman"));
+    assert!(
+        of_containerd.expect("a count") >= 3.0 && of_podman.expect("a count") >= 1.0,
+        "by who knows them"
+    );
 }
 
 #[test]

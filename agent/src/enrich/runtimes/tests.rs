@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::*;
 use crate::enrich::cgroup_path::Runtime;
-use crate::model::WorkloadIx;
+use crate::model::{UnixMillis, WorkloadIx};
+use crate::registry::Labels;
 use stand_in::{Behaviour, StandIn};
 
 fn about(runtime: Runtime, id: &str) -> ContainerRef {
@@ -32,6 +33,12 @@ async fn ask(inspector: &mut Inspector, runtime: Runtime) -> Result<ContainerMet
 fn state(inspector: &Inspector, kind: Kind) -> State {
     let of_kind = |status: &Status| status.runtime == kind;
     inspector.status().into_iter().find(of_kind).expect("every kind has a status").state
+}
+
+/// Kinds that were asked, with their answers and failures.
+fn counted(inspector: &Inspector) -> Vec<(Kind, u64, u64)> {
+    let counts = inspector.counts.iter().map(|(kind, answered)| (kind, answered.ok, answered.failed));
+    counts.filter(|(_, ok, failed)| ok + failed > 0).collect()
 }
 
 /// The kind that answers for the containers of each runtime when it is the only one here.
@@ -77,6 +84,7 @@ async fn a_denial_passes_on_to_the_next_and_all_of_them_are_one() {
         .map(|kind| StandIn::start(kind, &socket(directory.path(), kind), Behaviour::Denies));
     let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
     assert_eq!(ask(&mut inspector, Runtime::Docker).await, Err(InspectError::NotFound));
+    assert_eq!(counted(&inspector), [(Kind::Docker, 0, 1)]);
     let podman = StandIn::start(Kind::Podman, &socket(directory.path(), Kind::Podman), Behaviour::Knows);
     assert_eq!(ask(&mut inspector, Runtime::Docker).await.unwrap().image, "podman:1");
     drop(podman);
@@ -84,6 +92,28 @@ async fn a_denial_passes_on_to_the_next_and_all_of_them_are_one() {
     assert!(matches!(ask(&mut inspector, Runtime::Kubepods).await, Err(InspectError::Absent(_))));
     let _cri = StandIn::start(Kind::Cri, &socket(directory.path(), Kind::Cri), Behaviour::Denies);
     assert_eq!(ask(&mut inspector, Runtime::Kubepods).await, Err(InspectError::NotFound));
+    let of_each = [(Kind::Docker, 0, 1), (Kind::Podman, 1, 0), (Kind::Containerd, 0, 2)];
+    assert_eq!(counted(&inspector), of_each, "who described it, or who was asked first");
+}
+
+#[tokio::test]
+async fn answers_are_counted_for_the_kind_of_runtime_that_gave_them() {
+    for (runtime, kind) in ONLY {
+        let directory = tempfile::tempdir().unwrap();
+        let _daemon = StandIn::start(kind, &socket(directory.path(), kind), Behaviour::Knows);
+        let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+        ask(&mut inspector, runtime).await.unwrap();
+        assert_eq!(counted(&inspector), [(kind, 1, 0)], "{runtime:?}");
+        let mut builder = SnapshotBuilder::default();
+        inspector.collect(&mut builder);
+        let snapshot = builder.build(UnixMillis(0), Labels::empty());
+        let family = snapshot
+            .families
+            .iter()
+            .find(|family| family.metric.name == "sonde_agent_inspections_total")
+            .unwrap();
+        assert_eq!(family.samples.len(), 2 * Kind::ALL.len());
+    }
 }
 
 #[tokio::test]

@@ -21,10 +21,6 @@ pub struct Stats {
     pub unknown_executables: u64,
     /// Containers a runtime is still to be asked about.
     pub inspections_pending: usize,
-    /// Containers named by their runtime.
-    pub inspected: u64,
-    /// Questions without an answer, those for containers that the runtime does not have included.
-    pub inspections_failed: u64,
     /// Looks at processes that did not fit in the queue, or that a process held up.
     pub hints_lost: (u64, u64),
     /// Volumes of containers beyond what is looked at.
