@@ -18,14 +18,14 @@ pub struct TaskFileContext {
     pub file: *const u8,
 }
 
-/// The internet socket of a type and protocol behind a file. Walks `file → inode` and `file → socket → sock` by hand:
-/// `bpf_sock_from_file` came with 5.11, this is right from 5.8 on.
+/// The internet socket of a type behind a file, whatever protocol it speaks. Walks `file → inode` and
+/// `file → socket → sock` by hand: `bpf_sock_from_file` came with 5.11, this is right from 5.8 on.
 ///
 /// # Safety
 ///
 /// `file` is a `struct file`.
 #[inline(always)]
-pub unsafe fn socket_of(file: *const u8, socket_type: u16, protocol: u16) -> Option<*const u8> {
+pub unsafe fn socket_of(file: *const u8, socket_type: u16) -> Option<*const u8> {
     // SAFETY: the private data of a file whose inode is a socket is a `struct socket` (`sock_alloc_file` in
     // net/socket.c).
     unsafe {
@@ -38,9 +38,7 @@ pub unsafe fn socket_of(file: *const u8, socket_type: u16, protocol: u16) -> Opt
             return None;
         }
         let family: u16 = Probed::field(sk, &SOCK_FAMILY);
-        let spoken: u16 = Probed::field(sk, &SOCK_PROTOCOL);
-        let is_wanted = (family == AF_INET || family == AF_INET6) && spoken == protocol;
-        is_wanted.then_some(sk)
+        (family == AF_INET || family == AF_INET6).then_some(sk)
     }
 }
 

@@ -14,6 +14,17 @@ use crate::{
 /// `IPPROTO_TCP`. `inet_sock_set_state` also fires for SCTP, DCCP and MPTCP sockets.
 pub const IPPROTO_TCP: u16 = 6;
 
+/// What a socket speaks.
+///
+/// # Safety
+///
+/// `sk` is a `struct sock` of kind `R`.
+#[inline(always)]
+pub unsafe fn protocol<R: Read>(sk: *const u8) -> u16 {
+    // SAFETY: as the caller says; 16 bits wide since Linux 5.6.
+    unsafe { R::field(sk, &SOCK_PROTOCOL) }
+}
+
 /// Fills in addresses, ports, state, namespace.
 ///
 /// # Safety

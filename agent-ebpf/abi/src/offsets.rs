@@ -75,6 +75,7 @@ macro_rules! for_each_offset {
             TCP_MIN_RTT = "tcp_sock" "rtt_min" Optional,
             TCP_SEGS_OUT = "tcp_sock" "segs_out" Optional,
             INET_SPORT = "inet_sock" "inet_sport" Required,
+            MPTCP_FIRST = "mptcp_sock" "first" Optional,
             FILE_INODE = "file" "f_inode" Required,
             FILE_PRIVATE = "file" "private_data" Required,
             INODE_MODE = "inode" "i_mode" Required,

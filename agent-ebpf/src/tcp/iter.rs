@@ -1,5 +1,6 @@
 //! `tcp_iter` (`iter/task_file`): one row per open TCP socket. Unlike `iter/tcp` it is not bound to the network
-//! namespace of whoever opens it, and it knows the process.
+//! namespace of whoever opens it, and it knows the process. Of an MPTCP socket the row is that of its first subflow, the
+//! TCP socket that the events tell of.
 
 use aya_ebpf::{cty::c_void, helpers::bpf_ktime_get_ns};
 use sonde_abi::{Header, codes::Loss, tcp::*};
@@ -9,7 +10,7 @@ use crate::{
     files::{TaskFileContext, shares_files_with_leader, socket_of},
     loss,
     maps::CONN_BY_SOCK,
-    mem::{Probed, Read},
+    mem::{Probed, Read, pointer},
     offsets::*,
     owner::Owner,
     seq, sock,
@@ -17,6 +18,8 @@ use crate::{
 
 /// include/linux/net.h.
 const SOCK_STREAM: u16 = 1;
+/// include/uapi/linux/in.h.
+const IPPROTO_MPTCP: u16 = 262;
 
 /// One open file of one task.
 #[unsafe(no_mangle)]
@@ -29,13 +32,29 @@ pub extern "C" fn tcp_iter(ctx: *mut c_void) -> i32 {
         if task.is_null() || file.is_null() {
             return 0;
         }
-        if let Some(sk) = socket_of(file, SOCK_STREAM, sock::IPPROTO_TCP)
+        if let Some(sk) = tcp_socket_of(file)
             && !shares_files_with_leader(task)
         {
             row(meta, task, sk);
         }
     }
     0
+}
+
+/// The TCP socket behind a file: itself, or the first subflow of an MPTCP socket, which listens for it or carries its
+/// bytes.
+#[inline(always)]
+unsafe fn tcp_socket_of(file: *const u8) -> Option<*const u8> {
+    // SAFETY: `file` is a `struct file`; an MPTCP socket is a `struct mptcp_sock` and its first subflow a `struct sock`,
+    // or null before there is one and after it is gone.
+    unsafe {
+        let mut sk = socket_of(file, SOCK_STREAM)?;
+        if MPTCP_FIRST.exists() && sock::protocol::<Probed>(sk) == IPPROTO_MPTCP {
+            sk = pointer(sk, &MPTCP_FIRST);
+        }
+        // Asked of both kinds, so that they are one again to the verifier. Null speaks nothing: it reads as zeros.
+        (sock::protocol::<Probed>(sk) == sock::IPPROTO_TCP).then_some(sk)
+    }
 }
 
 #[inline(always)]

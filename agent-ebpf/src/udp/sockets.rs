@@ -19,7 +19,7 @@ use crate::{
     offsets::*,
     owner::Owner,
     packet::watch,
-    seq,
+    seq, sock,
 };
 
 /// include/linux/net.h.
@@ -38,7 +38,8 @@ pub extern "C" fn udp_iter(ctx: *mut c_void) -> i32 {
         if task.is_null() || file.is_null() {
             return 0;
         }
-        if let Some(sk) = socket_of(file, SOCK_DGRAM, IPPROTO_UDP)
+        if let Some(sk) = socket_of(file, SOCK_DGRAM)
+            && sock::protocol::<Probed>(sk) == IPPROTO_UDP
             && !shares_files_with_leader(task)
         {
             let inode = Probed::field(pointer(file, &FILE_INODE), &INODE_NUMBER);

@@ -25,6 +25,9 @@ pub struct Listener {
     pub counted_drops: u32,
     /// When it was last seen.
     pub seen: BootNanos,
+    /// Whether an open file showed it. Else only its event told of it, and only an event can tell that it ended: it may
+    /// be a direct descriptor of io_uring, or on its way through a Unix socket.
+    pub shown: bool,
 }
 
 /// All listening sockets, by the kernel's address of them.
@@ -56,10 +59,12 @@ impl Listeners {
         }
     }
 
-    /// Removes what a full pass that began at `pass` no longer saw.
+    /// Removes what a full pass that began at `pass` no longer saw. What no pass ever saw stays as long as its workload.
     pub fn remove_unseen(&mut self, pass: BootNanos) {
+        let is_gone =
+            |listener: &Listener| listener.seen < pass && (listener.shown || listener.workload.is_none());
         let gone: Vec<u64> =
-            self.by_sock.iter().filter(|(_, listener)| listener.seen < pass).map(|(sock, _)| *sock).collect();
+            self.by_sock.iter().filter(|(_, listener)| is_gone(listener)).map(|(sock, _)| *sock).collect();
         gone.into_iter().for_each(|sock| self.remove(sock));
     }
 
@@ -154,6 +159,7 @@ mod tests {
             backlog: None,
             counted_drops: 0,
             seen: BootNanos(seen),
+            shown: true,
         }
     }
 
@@ -194,5 +200,25 @@ mod tests {
         assert_eq!(listeners.len(), 1);
         listeners.remove(2);
         assert!(listeners.is_empty() && listeners.by_port.is_empty());
+    }
+
+    #[test]
+    fn what_no_pass_ever_saw_stays_until_its_workload_is_gone() {
+        let mut listeners = Listeners::default();
+        let hidden = |workload| Listener {
+            workload: Some(WorkloadIx(workload)),
+            shown: false,
+            ..listener("0.0.0.0:80", 5)
+        };
+        listeners.insert(1, hidden(1));
+        listeners.insert(2, hidden(2));
+        listeners.insert(3, Listener { shown: false, ..listener("0.0.0.0:80", 5) });
+        listeners.insert(4, Listener { shown: true, ..hidden(1) });
+        listeners.remove_unseen(BootNanos(10));
+        let left = |listeners: &Listeners| [1, 2, 3, 4].map(|sock| listeners.get(sock).is_some());
+        assert_eq!(left(&listeners), [true, true, false, false], "nobody's and seen before");
+        listeners.disown(&HashSet::from([WorkloadIx(1)]));
+        listeners.remove_unseen(BootNanos(20));
+        assert_eq!(left(&listeners), [false, true, false, false]);
     }
 }

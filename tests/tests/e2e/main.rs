@@ -16,6 +16,7 @@ mod image;
 mod inbound;
 mod kernel_numbers;
 mod listeners;
+mod mptcp;
 mod names;
 mod nat;
 mod node;

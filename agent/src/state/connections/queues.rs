@@ -46,6 +46,7 @@ impl Connections {
             backlog: socket.backlog,
             counted_drops,
             seen: socket.at,
+            shown: socket.kind == SocketKind::Listening || known.is_some_and(|known| known.shown),
         };
         self.listeners.insert(socket.id.sock, listener);
         self.count_drops(socket);

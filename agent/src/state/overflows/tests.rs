@@ -19,6 +19,7 @@ fn listener(netns: NetnsId, pid: u32) -> Listener {
         backlog: Some(Backlog { length: 0, max: 1, drops: 0 }),
         counted_drops: 0,
         seen: BootNanos(0),
+        shown: true,
     }
 }
 
