@@ -112,7 +112,7 @@ fn directories(index: usize) -> Vec<PathBuf> {
         false => HIERARCHIES.map(|name| root.join(name)).into(),
     };
     let mounts = mounts.into_iter().filter(|mount| mount.join("cgroup.procs").exists());
-    mounts.map(|mount| mount.join(format!("docker/{:064x}", 0xbe4c_0000 + index))).collect()
+    mounts.map(|mount| mount.join(format!("docker/{:08x}{:056x}", 0xbe4c_0000 + index, index))).collect()
 }
 
 /// As many descriptors as this process may have: one per connection.
