@@ -11,7 +11,7 @@ use sonde_tests::require;
 use sonde_tests::skip::Need;
 use sonde_tests::wait;
 
-use crate::support::TRAFFIC;
+use crate::support::{SERVE_IN_PYTHON, TRAFFIC};
 
 /// Connections of clients that speak TCP alone, to each server.
 const PLAIN: u32 = 5;
@@ -20,23 +20,13 @@ const NEW_BYTES: u32 = 12_345;
 /// Bytes that the older connection carries before the agent starts, and after.
 const OLD_BYTES: [u32; 2] = [1_000, 23_456];
 
-/// Answers as `traffic serve` does; 262 is `IPPROTO_MPTCP` (linux/in.h).
-const SERVER: &str = "
-import socket, sys, threading
+/// What makes a server's listener; 262 is `IPPROTO_MPTCP` (linux/in.h).
+const LISTENER: &str = "
+import socket, sys
 host, port = sys.argv[1].split(':')
 listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
 listener.bind((host, int(port)))
 listener.listen(64)
-print('listening', flush=True)
-def serve(connection):
-    count = 0
-    while data := connection.recv(65536):
-        count += len(data)
-    connection.sendall(count.to_bytes(8, 'big'))
-    connection.close()
-while True:
-    connection, _ = listener.accept()
-    threading.Thread(target=serve, args=(connection,), daemon=True).start()
 ";
 
 /// Holds one connection and sends as many bytes as each line of its input says.
@@ -103,7 +93,8 @@ fn what_mptcp_servers_take_and_clients_send_is_counted_as_tcp() {
     let namespace = Netns::new();
     let (server, client) = (ServiceCgroup::new("mptcp-server"), ServiceCgroup::new("mptcp-client"));
     let [old, new] = ["127.0.0.1:7300", "127.0.0.1:7301"];
-    let serve = |address| start((&server, &namespace), (SERVER, address), "listening", directory.path());
+    let program = format!("{LISTENER}{SERVE_IN_PYTHON}");
+    let serve = |address| start((&server, &namespace), (&program, address), "listening", directory.path());
     let connect = |address| start((&client, &namespace), (CLIENT, address), "holding", directory.path());
     let send = |process: &mut Process, input: &mut std::process::ChildStdin, bytes: u32| {
         writeln!(input, "{bytes}").expect("tell the client");

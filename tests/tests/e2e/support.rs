@@ -10,6 +10,21 @@ use sonde_tests::wait;
 /// The program that makes exact traffic.
 pub const TRAFFIC: &str = env!("CARGO_BIN_EXE_traffic");
 
+/// The rest of a Python server that has made its `listener`: it answers as `traffic serve` does.
+pub const SERVE_IN_PYTHON: &str = "
+import threading
+print('listening', flush=True)
+def serve(connection):
+    count = 0
+    while data := connection.recv(65536):
+        count += len(data)
+    connection.sendall(count.to_bytes(8, 'big'))
+    connection.close()
+while True:
+    connection, _ = listener.accept()
+    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+";
+
 /// The dockerd of this run, with an image of [`TRAFFIC`].
 #[track_caller]
 pub fn docker() -> Docker {

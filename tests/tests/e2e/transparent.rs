@@ -8,30 +8,20 @@ use sonde_tests::router::Router;
 use sonde_tests::skip::Need;
 use sonde_tests::{require, wait};
 
-use crate::support::TRAFFIC;
+use crate::support::{SERVE_IN_PYTHON, TRAFFIC};
 
 /// Destinations that clients ask for, one after the other.
 const ASKED: u32 = 20;
 /// Connections that are older than the agent.
 const HELD: u32 = 3;
 
-/// Answers as `traffic serve` does, on a socket that may have foreign addresses: 19 is `IP_TRANSPARENT` (linux/in.h).
+/// What makes a listener that may have foreign addresses: 19 is `IP_TRANSPARENT` (linux/in.h).
 const PROXY: &str = "
-import socket, threading
+import socket
 listener = socket.socket()
 listener.setsockopt(socket.SOL_IP, 19, 1)
 listener.bind(('127.0.0.1', 9000))
 listener.listen(64)
-print('listening', flush=True)
-def serve(connection):
-    count = 0
-    while data := connection.recv(65536):
-        count += len(data)
-    connection.sendall(count.to_bytes(8, 'big'))
-    connection.close()
-while True:
-    connection, _ = listener.accept()
-    threading.Thread(target=serve, args=(connection,), daemon=True).start()
 ";
 
 #[test]
@@ -49,7 +39,8 @@ fn what_a_transparent_proxy_accepts_is_inbound_and_makes_no_address_of_its_own()
     run(namespace.command("nft").arg(rules));
     let service = ServiceCgroup::new("transparent");
     let mut command = service.command("nsenter");
-    command.arg(format!("--net=/run/netns/{}", namespace.name())).args(["--", "python3", "-c", PROXY]);
+    command.arg(format!("--net=/run/netns/{}", namespace.name())).args(["--", "python3", "-c"]);
+    command.arg(format!("{PROXY}{SERVE_IN_PYTHON}"));
     let proxy = Process::start("proxy", command, directory.path());
     let said = |process: &Process, text: &str| {
         wait::until(text, || wait::ensure(process.output().contains(text), || process.output()));
