@@ -29,6 +29,17 @@ pub trait Read {
         // SAFETY: passed on.
         unsafe { Self::at(base, field.get()) }
     }
+
+    /// Reads a field that is a pointer. One that is read by type is known by type again.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Read::field`].
+    #[inline(always)]
+    unsafe fn pointer(base: *const u8, field: &Offset) -> *const u8 {
+        // SAFETY: passed on. A pointer is as wide as this, and `Default` does not cover it.
+        unsafe { Self::field::<usize>(base, field) as *const u8 }
+    }
 }
 
 /// For pointers that the verifier knows by BTF type.
@@ -68,15 +79,15 @@ pub fn bytes(words: [u64; 2]) -> [u8; 16] {
     unsafe { core::mem::transmute(words) }
 }
 
-/// A pointer-sized field, which `Default` does not cover.
+/// A field that is a pointer, of a structure that is not known by type.
 ///
 /// # Safety
 ///
-/// As for [`Read::at`].
+/// As for [`Read::field`].
 #[inline(always)]
 pub unsafe fn pointer(base: *const u8, field: &Offset) -> *const u8 {
     // SAFETY: passed on.
-    unsafe { Probed::field::<usize>(base, field) as *const u8 }
+    unsafe { Probed::pointer(base, field) }
 }
 
 /// Adds to a number that other CPUs add to at the same time. The instruction that also fetches came with Linux 5.12; this

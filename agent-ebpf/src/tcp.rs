@@ -3,8 +3,7 @@
 //! * `tcp_state` (`tp_btf/inet_sock_set_state`): connects, failures, accepts, listens, closes. The transition to
 //!   CLOSE carries the final counters: after it no byte moves any more.
 //! * `tcp_state_tp` ([`tracepoint`]): the same from the plain tracepoint, where BTF cannot be read.
-//! * `tcp_iter` ([`iter`]): every open socket of every process in every network namespace, with its owner and its
-//!   counters so far. Runs when the agent asks, never on the traffic's path.
+//! * [`iter`]: every open socket in the walk over all files ([`crate::files`]), with its owner and its counters so far.
 
 use aya_ebpf::{helpers::bpf_skc_to_tcp_sock, macros::btf_tracepoint, programs::BtfTracePointContext};
 use sonde_abi::tcp::{Conn, FLAG_ERROR, KIND_CLOSED, KIND_CONNECT_FAILED, KIND_UNLISTEN, TcpRecord};
@@ -18,7 +17,7 @@ use crate::{
 };
 
 mod asked;
-mod iter;
+pub mod iter;
 mod lifecycle;
 mod tracepoint;
 

@@ -10,7 +10,7 @@
 mod calls;
 mod packets;
 mod peers;
-mod sockets;
+pub mod sockets;
 
 use aya_ebpf::helpers::bpf_get_current_task;
 use sonde_abi::{
@@ -27,6 +27,10 @@ use crate::{
     owner::Owner,
 };
 
+/// include/uapi/linux/in.h.
+pub const IPPROTO_UDP: u16 = 17;
+/// include/linux/net.h. A raw socket may speak `IPPROTO_UDP` as well.
+const SOCK_DGRAM: u16 = 2;
 /// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
 const NOEXIST: u64 = 1;
 

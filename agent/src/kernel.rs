@@ -186,19 +186,20 @@ impl Kernel {
         self.loaded.as_mut().map(|loaded| loaded.ring.take_fill())
     }
 
-    /// Hands a row for every open TCP socket to `handle`.
-    pub fn sockets(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
-        self.iterate(FeatureId::TcpSockets, handle)
+    /// Walks over all open files and hands rows to `handle`, of every feature that has some: open TCP sockets, open UDP
+    /// sockets, and one or more for every process with open files.
+    ///
+    /// # Errors
+    ///
+    /// As [`iterator::run`]; `Unsupported` when no feature has rows.
+    pub fn files(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
+        let feature = FeatureId::ALL.iter().find(|id| id.file_rows() != 0 && self.has(**id));
+        self.iterate(*feature.ok_or(io::ErrorKind::Unsupported)?, handle)
     }
 
     /// Hands a row for every thread to `handle`.
     pub fn tasks(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
         self.iterate(FeatureId::ProcessTasks, handle)
-    }
-
-    /// Hands one or more rows for every process with open files to `handle`.
-    pub fn files(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
-        self.iterate(FeatureId::ProcessFiles, handle)
     }
 
     /// Begins a pass over all tasks: from now on threads that it cannot list are added up anew. Returns the mark by which
@@ -255,11 +256,6 @@ impl Kernel {
         if let Some(loaded) = self.loaded.as_mut() {
             loaded.bios.take(&loaded.mark, handle);
         }
-    }
-
-    /// Hands a row for every open UDP socket to `handle`.
-    pub fn udp_sockets(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
-        self.iterate(FeatureId::UdpSockets, handle)
     }
 
     /// Hands waiting DNS answers to `handle`, at most `budget` of them.

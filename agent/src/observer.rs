@@ -6,6 +6,7 @@
 mod clock;
 mod core;
 mod datagrams;
+mod files;
 mod latency;
 mod listening;
 mod measured;

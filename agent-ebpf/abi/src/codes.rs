@@ -26,7 +26,7 @@ losses! {
     /// `CONN_BY_SOCK` had no room for a connection.
     TcpMapFull = ("tcp_state", "map_full"),
     /// `CONN_BY_SOCK` had no room for a connection found by the iterator.
-    TcpIterMapFull = ("tcp_iter", "map_full"),
+    TcpIterMapFull = ("file_iter", "map_full"),
     /// The event ring had no room for the end of a thread.
     TaskExitRingFull = ("task_exit", "ring_full"),
     /// `EXITED_A` or `EXITED_B` had no room for the owner of a thread that ended.

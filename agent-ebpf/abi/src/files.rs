@@ -1,8 +1,15 @@
-//! Open files: how many a process has.
+//! The walk over open files: what it shows, and how many files a process has.
 
 use core::mem::size_of;
 
 use crate::record::{Header, Record};
+
+/// What the walk shows, as bits of the global `FILE_ROWS`: open TCP sockets, as `TcpRecord`.
+pub const ROWS_TCP: u32 = 1;
+/// Open UDP sockets, as `UdpRecord`.
+pub const ROWS_UDP: u32 = 2;
+/// How many files each process has, as [`FilesRecord`].
+pub const ROWS_COUNT: u32 = 4;
 
 /// Open files of one process, or some of them: rows of the same process add up.
 pub const KIND_FILES: u16 = 0x28;
@@ -40,14 +47,16 @@ unsafe impl Record for FilesRecord {
     }
 }
 
-/// What the iterator remembers from one file to the next: the row that is being counted, of which pass.
+/// What the walk remembers from one file to the next.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct FilesRun {
-    /// The pass (`bpf_iter_meta.session_id`).
+    /// The walk (`bpf_iter_meta.session_id`) that this is of.
     pub session: u64,
-    /// The row; nothing is counted yet when it has no files.
-    pub row: FilesRecord,
+    /// The process whose files are being shown.
+    pub current: FilesRecord,
+    /// The one before it, until the kernel has surely taken its row; without files when it has.
+    pub done: FilesRecord,
 }
 
-const _: () = assert!(size_of::<FilesRun>() == 72);
+const _: () = assert!(size_of::<FilesRun>() == 136);

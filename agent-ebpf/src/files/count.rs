@@ -1,13 +1,13 @@
-//! `files_iter` (`iter/task_file`): how many files and sockets each process has open. It counts from one file to the next
-//! and writes one row per process: a row per file would cost more than the walk.
+//! How many files and sockets each process has open. Counted from one file to the next, with one row per process: a row
+//! per file would cost more than the walk.
 
-use aya_ebpf::{btf_maps::Array, cty::c_void, macros::btf_map};
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use sonde_abi::{
     Header,
-    files::{FilesRecord, FilesRun, KIND_FILES},
+    files::{FilesRecord, FilesRun, KIND_FILES, ROWS_COUNT},
 };
 
-use super::{TaskFileContext, is_socket, shares_files_with_leader};
+use super::FILE_ROWS;
 use crate::{
     mem::{Probed, Read, pointer},
     offsets::*,
@@ -15,7 +15,7 @@ use crate::{
     seq,
 };
 
-/// The row being counted. Written by `files_iter` only, of which the agent runs one at a time.
+/// What is remembered from one file to the next. Written by the walk only, of which the agent runs one at a time.
 #[btf_map]
 static FILES_RUN: Array<FilesRun, 1> = Array::new();
 
@@ -26,39 +26,99 @@ struct Meta {
     session_id: u64,
 }
 
-/// One open file of one task, or the end of the walk.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/task_file")]
-pub extern "C" fn files_iter(ctx: *mut c_void) -> i32 {
-    // SAFETY: the kernel calls this program with that context; task and file are null at the end of a walk. The map's
-    // only element is always there, and nobody else writes it.
-    unsafe {
-        let ctx = ctx.cast::<TaskFileContext>();
-        let (meta, task, file) = ((*ctx).meta, (*ctx).task, (*ctx).file);
-        let Some(run) = FILES_RUN.get_ptr_mut(0) else { return 0 };
-        let session = (&raw const (*meta.cast::<Meta>()).session_id).read_volatile();
-        let is_end = task.is_null() || file.is_null();
-        if !is_end && shares_files_with_leader(task) {
-            return 0;
+/// The walk so far.
+pub struct Run(*mut FilesRun);
+
+impl Run {
+    /// What is remembered of the walk that `meta` is of.
+    ///
+    /// # Safety
+    ///
+    /// `meta` is the iterator context's `struct bpf_iter_meta`.
+    #[inline(always)]
+    pub unsafe fn of(meta: *const u8) -> Option<Self> {
+        let run = FILES_RUN.get_ptr_mut(0)?;
+        // SAFETY: as the caller says; the map's only element is always there, and nobody else writes it.
+        unsafe {
+            let session = (&raw const (*meta.cast::<Meta>()).session_id).read_volatile();
+            if (*run).session != session {
+                (*run).session = session;
+                (*run).current.files = 0;
+                (*run).current.tgid = 0;
+                (*run).done.files = 0;
+            }
         }
-        let tgid = if is_end { 0 } else { Probed::field(task, &TASK_TGID) };
-        let is_counting = (*run).session == session && (*run).row.files > 0;
-        if is_counting && (is_end || (*run).row.tgid != tgid) && !seq::write(meta, &(*run).row) {
-            // The kernel shows the same file again, in an empty buffer; nothing has been counted of it yet.
-            return 0;
-        }
-        if is_end {
-            (*run).session = 0;
-            return 0;
-        }
-        if !is_counting || (*run).row.tgid != tgid {
-            (*run).session = session;
-            (*run).row = begin(task, tgid);
-        }
-        (*run).row.files += 1;
-        (*run).row.sockets += u32::from(is_socket(file));
+        Some(Self(run))
     }
-    0
+
+    /// Comes to a file of a process.
+    ///
+    /// # Safety
+    ///
+    /// `task` is a `struct task_struct` of thread group `tgid`.
+    #[inline(always)]
+    pub unsafe fn enter(&self, task: *const u8, tgid: u32) {
+        // SAFETY: as in `of`. Whoever was before has been flushed: its successor had a file by then.
+        unsafe {
+            if (*self.0).current.tgid != tgid {
+                (*self.0).done = (*self.0).current;
+                (*self.0).current = begin(task, tgid);
+            }
+        }
+    }
+
+    /// Writes the row of the process before, if it still has to be; whether there was room.
+    ///
+    /// # Safety
+    ///
+    /// As for [`of`](Self::of).
+    #[inline(always)]
+    pub unsafe fn flush(&self, meta: *const u8) -> bool {
+        // SAFETY: as in `of`.
+        unsafe {
+            let is_due = FILE_ROWS.load() & ROWS_COUNT != 0 && (*self.0).done.files > 0;
+            !is_due || seq::write(meta, &(*self.0).done)
+        }
+    }
+
+    /// Counts a file of which all has been written.
+    ///
+    /// # Safety
+    ///
+    /// As for [`of`](Self::of).
+    #[inline(always)]
+    pub unsafe fn count(&self, is_socket: bool) {
+        // SAFETY: as in `of`.
+        unsafe {
+            (*self.0).done.files = 0;
+            (*self.0).current.files += 1;
+            (*self.0).current.sockets += u32::from(is_socket);
+        }
+    }
+
+    /// Ends the walk: the last process has its row.
+    ///
+    /// # Safety
+    ///
+    /// As for [`of`](Self::of).
+    #[inline(always)]
+    pub unsafe fn finish(&self, meta: *const u8) {
+        // SAFETY: as in `of`. Without room the kernel ends the walk once more, with an empty buffer.
+        unsafe {
+            let is_due = FILE_ROWS.load() & ROWS_COUNT != 0 && (*self.0).current.files > 0;
+            if !is_due || seq::write(meta, &(*self.0).current) {
+                (*self.0).session = 0;
+            }
+        }
+    }
+
+    /// Whose the files are.
+    #[inline(always)]
+    pub fn owner(&self) -> Owner {
+        // SAFETY: as in `of`; `enter` has filled it in.
+        let row = unsafe { &(*self.0).current };
+        Owner { cgroup_v2: row.cgroup_v2, cgroup_v1: row.cgroup_v1, comm: row.comm, tgid: row.tgid }
+    }
 }
 
 #[inline(always)]

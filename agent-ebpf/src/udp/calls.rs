@@ -14,16 +14,12 @@ use sonde_abi::{
     udp::Failure,
 };
 
-use super::{count_received, count_sent, of_current};
+use super::{IPPROTO_UDP, SOCK_DGRAM, count_received, count_sent, of_current};
 use crate::{
     mem::{Read, Typed, add},
     offsets::*,
 };
 
-/// `IPPROTO_UDP`.
-const IPPROTO_UDP: u16 = 17;
-/// `SOCK_DGRAM`; a raw socket may speak `IPPROTO_UDP` as well.
-const SOCK_DGRAM: u16 = 2;
 /// `MSG_PEEK`: the datagram stays, and will be received again.
 const MSG_PEEK: i32 = 2;
 /// `MSG_ERRQUEUE`: what comes back is one that was sent.

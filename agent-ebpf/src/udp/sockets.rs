@@ -1,52 +1,41 @@
 //! What sockets drop: datagrams that arrived and found the receive buffer full, or had a wrong checksum.
 //!
-//! * `udp_iter` (`iter/task_file`): every open UDP socket with its drops so far and a process that holds it.
+//! * [`show`]: every open UDP socket in the walk over all files ([`crate::files`]), with its drops so far and a process
+//!   that holds it.
 //! * `udp_release` (`cgroup/sock_release`): the end of a socket that had dropped something. Runs in the context of whoever
 //!   closes it last.
 
-use aya_ebpf::{cty::c_void, helpers::bpf_get_current_task, programs::SockContext};
+use aya_ebpf::{helpers::bpf_get_current_task, programs::SockContext};
 use sonde_abi::{
     Header,
     codes::Loss,
     udp::{KIND_CLOSED, KIND_SOCKET, UdpRecord},
 };
 
+use super::{IPPROTO_UDP, SOCK_DGRAM};
 use crate::{
-    files::{TaskFileContext, shares_files_with_leader, socket_of},
+    files::{Run, Sockets},
     loss,
     maps::{EVENTS, wakeup_flags},
     mem::{Probed, Read, pointer},
     offsets::*,
     owner::Owner,
     packet::watch,
-    seq, sock,
+    seq,
 };
 
-/// include/linux/net.h.
-const SOCK_DGRAM: u16 = 2;
-/// `IPPROTO_UDP`.
-const IPPROTO_UDP: u16 = 17;
-
-/// One open file of one task.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/task_file")]
-pub extern "C" fn udp_iter(ctx: *mut c_void) -> i32 {
-    // SAFETY: the kernel calls this program with that context; task and file are null at the end of a walk.
+/// Writes the row of a UDP socket; whether there was room.
+///
+/// # Safety
+///
+/// `sk` is the `struct sock` behind `file`, both of kind `R`; `meta` is the iterator context's `struct bpf_iter_meta`.
+#[inline(always)]
+pub unsafe fn show<R: Sockets>(meta: *const u8, file: *const u8, sk: *const u8, run: &Run) -> bool {
+    // SAFETY: as the caller says.
     unsafe {
-        let ctx = ctx.cast::<TaskFileContext>();
-        let (meta, task, file) = ((*ctx).meta, (*ctx).task, (*ctx).file);
-        if task.is_null() || file.is_null() {
-            return 0;
-        }
-        if let Some(sk) = socket_of(file, SOCK_DGRAM)
-            && sock::protocol::<Probed>(sk) == IPPROTO_UDP
-            && !shares_files_with_leader(task)
-        {
-            let inode = Probed::field(pointer(file, &FILE_INODE), &INODE_NUMBER);
-            seq::write(meta, &record(KIND_SOCKET, inode, drops(sk), &Owner::of(task)));
-        }
+        let inode = R::field(R::pointer(file, &FILE_INODE), &INODE_NUMBER);
+        seq::write(meta, &record(KIND_SOCKET, inode, drops(sk), &run.owner()))
     }
-    0
 }
 
 watch! {

@@ -13,9 +13,7 @@ use aya::{
 };
 
 use super::{
-    Options,
-    btf::BtfError,
-    capabilities,
+    Options, capabilities,
     feature::{Choice, FeatureId, FeatureStatus, Verdict},
     object::{Context, explain},
 };
@@ -73,8 +71,7 @@ fn missing(context: &Context, id: FeatureId, choice: &Choice) -> Result<(), Refu
         }
         _ => {}
     }
-    let reads = |error: &&BtfError| error.container().is_some_and(|name| id.structures().contains(&name));
-    let missing: Vec<String> = context.missing.iter().filter(reads).map(ToString::to_string).collect();
+    let missing: Vec<String> = id.missing(&context.missing).map(ToString::to_string).collect();
     if missing.is_empty() { Ok(()) } else { Err(Refusal::Unsupported(missing.join(" and "))) }
 }
 
@@ -103,7 +100,9 @@ fn take(ebpf: &mut Ebpf, context: &Context, options: &Options, choice: &Choice) 
             program.load().map_err(|error| refusal(&error))?;
             program.attach(category, name).map_err(|error| refusal(&error)).map(drop)
         }
-        Choice::Iterator(program, target) => iterator(ebpf, context, program, target),
+        Choice::Iterator(program, target) | Choice::ProbingIterator(program, target) => {
+            iterator(ebpf, context, program, target)
+        }
     }
 }
 
@@ -136,11 +135,14 @@ pub fn unload(ebpf: &mut Ebpf, name: &str) {
     };
 }
 
-/// An iterator is attached anew for each walk; one attempt now shows whether that works.
+/// An iterator is attached anew for each walk; one attempt now shows whether that works. A feature that shares one with
+/// another may find it loaded.
 fn iterator(ebpf: &mut Ebpf, context: &Context, program: &str, target: &str) -> Result<(), Refusal> {
     let btf = context.btf.as_ref().map_err(|reason| Refusal::Unsupported(reason.clone()))?;
     let program = find::<Iter>(ebpf, program)?;
-    program.load(target, btf).map_err(|error| refusal(&error))?;
+    if program.fd().is_err() {
+        program.load(target, btf).map_err(|error| refusal(&error))?;
+    }
     let link = program.attach().map_err(|error| refusal(&error))?;
     program.detach(link).map_err(|error| refusal(&error))
 }

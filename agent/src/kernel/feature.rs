@@ -5,6 +5,7 @@ mod structures;
 use std::fmt;
 
 use serde::Serialize;
+use sonde_abi::files::{ROWS_COUNT, ROWS_TCP, ROWS_UDP};
 
 use super::{Options, btf::Hook};
 
@@ -52,8 +53,10 @@ pub enum Choice {
     BtfTracepoints(&'static [(&'static str, &'static str)]),
     /// A plain tracepoint: program, category, name.
     Tracepoint(&'static str, &'static str, &'static str),
-    /// An iterator: program and target.
+    /// An iterator: program and target. Features that name the same one share its walk.
     Iterator(&'static str, &'static str),
+    /// The same with a program that reads all memory by helper calls, for kernels that lack a typed way.
+    ProbingIterator(&'static str, &'static str),
     /// `fexit`: programs named as the functions at whose end they run.
     FunctionExits(&'static [&'static str]),
     /// Programs at the root of the unified cgroup hierarchy.
@@ -66,6 +69,10 @@ pub enum Choice {
         reads_structures: bool,
     },
 }
+
+/// The walk over all open files, which serves several features.
+const FILES: &[Choice] =
+    &[Choice::Iterator("file_iter", "task_file"), Choice::ProbingIterator("file_iter_probed", "task_file")];
 
 impl FeatureId {
     /// All features, in the order they are loaded and shown.
@@ -117,9 +124,8 @@ impl FeatureId {
                 Choice::BtfTracepoints(&[("tcp_state", "inet_sock_set_state")]),
                 Choice::Tracepoint("tcp_state_tp", "sock", "inet_sock_set_state"),
             ],
-            Self::TcpSockets => &[Choice::Iterator("tcp_iter", "task_file")],
+            Self::TcpSockets | Self::UdpSockets | Self::ProcessFiles => FILES,
             Self::ProcessTasks => &[Choice::Iterator("task_iter", "task")],
-            Self::ProcessFiles => &[Choice::Iterator("files_iter", "task_file")],
             Self::ProcessExits => &[Choice::BtfTracepoints(&[("task_exit", "sched_process_exit")])],
             Self::ProcessOom => &[
                 Choice::BtfTracepoints(&[("oom_victim", "mark_victim")]),
@@ -159,7 +165,6 @@ impl FeatureId {
                 hook: "cgroup_skb",
                 reads_structures: false,
             }],
-            Self::UdpSockets => &[Choice::Iterator("udp_iter", "task_file")],
             Self::UdpReleases => &[Choice::CgroupRoot {
                 programs: &["udp_release"],
                 hook: "cgroup/sock_release",
@@ -170,6 +175,16 @@ impl FeatureId {
                 hook: "cgroup_skb/ingress",
                 reads_structures: false,
             }],
+        }
+    }
+
+    /// What it wants the walk over open files to show: one of `sonde_abi::files::ROWS_*`, or nothing.
+    pub const fn file_rows(self) -> u32 {
+        match self {
+            Self::TcpSockets => ROWS_TCP,
+            Self::UdpSockets => ROWS_UDP,
+            Self::ProcessFiles => ROWS_COUNT,
+            _ => 0,
         }
     }
 
@@ -217,7 +232,9 @@ impl Choice {
     pub fn programs(&self) -> Vec<&'static str> {
         match *self {
             Self::BtfTracepoints(programs) => programs.iter().map(|(program, _)| *program).collect(),
-            Self::Tracepoint(program, ..) | Self::Iterator(program, _) => vec![program],
+            Self::Tracepoint(program, ..)
+            | Self::Iterator(program, _)
+            | Self::ProbingIterator(program, _) => vec![program],
             Self::FunctionExits(programs) | Self::CgroupRoot { programs, .. } => programs.to_vec(),
         }
     }
@@ -239,6 +256,7 @@ impl fmt::Display for Choice {
             }
             Self::Tracepoint(_, category, name) => write!(f, "tracepoint/{category}/{name}"),
             Self::Iterator(_, target) => write!(f, "iter/{target}"),
+            Self::ProbingIterator(_, target) => write!(f, "iter/{target} by probed reads"),
             Self::FunctionExits(functions) => write!(f, "fexit/{}", functions.join("+")),
             Self::CgroupRoot { hook, .. } => f.write_str(hook),
         }
@@ -249,7 +267,7 @@ impl fmt::Display for Choice {
 pub fn hooks() -> Vec<Hook> {
     let hooks = |choice: &Choice| match choice {
         Choice::BtfTracepoints(programs) => programs.iter().map(|(_, hook)| Hook::Tracepoint(hook)).collect(),
-        Choice::Iterator(_, target) => vec![Hook::Iterator(target)],
+        Choice::Iterator(_, target) | Choice::ProbingIterator(_, target) => vec![Hook::Iterator(target)],
         Choice::FunctionExits(functions) => functions.iter().map(|name| Hook::Function(name)).collect(),
         Choice::Tracepoint(..) | Choice::CgroupRoot { .. } => Vec::new(),
     };

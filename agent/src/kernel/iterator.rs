@@ -42,10 +42,11 @@ pub fn run(
     Ok(())
 }
 
+/// The choice that was taken is the one that is loaded.
 fn open(ebpf: &mut Ebpf, feature: FeatureId) -> io::Result<std::fs::File> {
-    let [Choice::Iterator(name, _)] = feature.chain() else {
-        return Err(io::ErrorKind::Unsupported.into());
-    };
+    let mut names = feature.chain().iter().flat_map(Choice::programs);
+    let is_loaded = |name: &&str| ebpf.program(name).is_some_and(|program| program.fd().is_ok());
+    let name = names.find(is_loaded).ok_or(io::ErrorKind::Unsupported)?;
     let program = ebpf.program_mut(name).ok_or(io::ErrorKind::NotFound)?;
     let program: &mut Iter = program.try_into().map_err(io::Error::other)?;
     let link = program.attach().map_err(io::Error::other)?;

@@ -51,6 +51,8 @@ pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
     };
     let cgroup_v1 = u32::from(options.cgroup_v1);
     loader.override_global("READ_CGROUP_V1", &cgroup_v1, true);
+    let file_rows = file_rows(options, &known.offsets.missing);
+    loader.override_global("FILE_ROWS", &file_rows, true);
     for (global, value) in known.offsets.values.iter().chain(&format) {
         loader.override_global(global, value, true);
     }
@@ -81,6 +83,13 @@ pub fn load(options: &Options) -> Result<(Ebpf, Context), String> {
             tracefs,
         },
     ))
+}
+
+/// What the walk over open files shows: what is wanted and can be read. The rest is left out of the program, which must
+/// not fail for it.
+fn file_rows(options: &Options, missing: &[BtfError]) -> u32 {
+    let is_shown = |id: &&FeatureId| options.disabled(**id).is_none() && id.missing(missing).next().is_none();
+    FeatureId::ALL.iter().filter(is_shown).map(|id| id.file_rows()).sum()
 }
 
 /// Creating the maps is the first thing that a missing capability refuses.

@@ -11,7 +11,6 @@ use super::{
     measured, names,
     namespaces::Namespaces,
     optional::Optional,
-    overflows,
     peers::{self, Peers},
     processes,
     series::SeriesLabels,
@@ -98,6 +97,8 @@ pub struct Core {
     rejections: Rejections,
     last: Option<(Instant, Arc<Snapshot>)>,
     last_at: UnixMillis,
+    /// When everything was last looked at.
+    observed: BootNanos,
     suspects: Suspects,
 }
 
@@ -115,12 +116,13 @@ impl Core {
             rejections: Rejections::default(),
             last: None,
             last_at: UnixMillis::default(),
+            observed: BootNanos(0),
             suspects: Suspects::default(),
             parts,
         };
         core.learn_host_addresses();
         // Who listens comes first: what was accepted since the programs were attached belongs to a listener.
-        core.pass_sockets();
+        core.pass_files();
         core.observe();
         core.publish();
         core
@@ -214,7 +216,6 @@ impl Core {
         }
         let start = Instant::now();
         self.observe();
-        self.pass_files();
         let snapshot = Arc::new(self.build(waiting));
         self.telemetry.snapshot_duration(start.elapsed());
         self.last = Some((start, snapshot.clone()));
@@ -222,11 +223,13 @@ impl Core {
         snapshot
     }
 
-    /// Looks at everything even when nobody asks, and forgets what is over: idle flows, workloads that are gone,
-    /// connections whose end was missed.
+    /// Looks at everything when nobody has asked for a while, and forgets what is over: idle flows, workloads that are
+    /// gone, connections whose end was missed.
     pub fn sweep(&mut self) {
         self.learn_host_addresses();
-        self.observe();
+        if self.observed <= before(clock::boot(), self.sweep_interval() / 2) {
+            self.observe();
+        }
         let now = clock::boot();
         self.parts.totals.expire(now);
         let Self { parts, telemetry, series, suspects, .. } = self;
@@ -257,14 +260,14 @@ impl Core {
     /// Reads every source once. Events first and last: a connection that opens or closes during the pass is then told
     /// by both sources, and the tables make one of it.
     fn observe(&mut self) {
+        self.observed = clock::boot();
         peers::take(&mut self.parts.kernel, &mut self.parts.totals);
         self.peers.turn(&mut self.parts.kernel, &mut self.parts.totals);
         self.drain();
         self.talk_to_runtimes();
         self.pass_tasks();
         self.drain();
-        self.pass_sockets();
-        self.pass_datagrams();
+        self.pass_files();
         self.read_datagrams();
         peers::take(&mut self.parts.kernel, &mut self.parts.totals);
         self.drain();
@@ -273,47 +276,11 @@ impl Core {
         self.optional.watch(&mut self.parts.kernel, now);
     }
 
-    fn pass_datagrams(&mut self) {
-        let Self { parts, telemetry, .. } = self;
-        let Parts { kernel, datagrams: table, workloads, .. } = parts;
-        datagrams::pass(kernel, table, workloads, telemetry);
-    }
-
-    /// Empties the kernel half's counters, without the walk over all open files that the sockets' drops take.
+    /// Empties the kernel half's counters.
     fn read_datagrams(&mut self) {
         let Self { parts, telemetry, .. } = self;
         let Parts { kernel, datagrams: table, workloads, proc_root, .. } = parts;
         datagrams::read(kernel, table, workloads, telemetry, proc_root);
-    }
-
-    fn pass_sockets(&mut self) {
-        let begin = clock::boot();
-        let Self { parts, telemetry, .. } = self;
-        let Parts { kernel, connections, names: known, workloads, translator, totals, proc_root, .. } = parts;
-        if !kernel.has(FeatureId::TcpSockets) {
-            return;
-        }
-        connections.begin_pass();
-        let walked = kernel.sockets(|row| match probes::tcp::decode(row) {
-            Ok(mut socket) => {
-                translator.notice(&socket);
-                names::name(known, &mut socket);
-                handle_socket(connections, workloads, totals, socket, begin);
-            }
-            Err(error) => telemetry.count_decode_error(error),
-        });
-        if let Err(error) = walked {
-            return telemetry.count_pass_failure("sockets", &error);
-        }
-        let process = |socket: &TcpSocket| workloads.process_of(socket.origin.as_ref()?);
-        translator.translate(connections.newly_found(), process, begin);
-        connections.finish_pass(begin, totals);
-        overflows::read(connections, proc_root, begin);
-        if !kernel.has(FeatureId::TcpLifecycle) {
-            for sock in connections.close_unseen(begin) {
-                kernel.forget_socket(sock);
-            }
-        }
     }
 
     fn talk_to_runtimes(&mut self) {
@@ -416,7 +383,7 @@ fn before(now: BootNanos, duration: Duration) -> BootNanos {
 }
 
 /// Finds the socket's owner and hands both to the tables.
-fn handle_socket(
+pub(super) fn handle_socket(
     connections: &mut Connections,
     workloads: &mut Workloads,
     totals: &mut NodeTotals,

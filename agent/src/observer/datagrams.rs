@@ -66,27 +66,6 @@ pub fn read(
     }
 }
 
-/// Walks over the open sockets and what they dropped.
-pub fn pass(
-    kernel: &mut Kernel,
-    table: &mut Datagrams,
-    workloads: &mut Workloads,
-    telemetry: &mut Telemetry,
-) {
-    if !kernel.has(FeatureId::UdpSockets) {
-        return;
-    }
-    let begin = clock::boot();
-    let walked = kernel.udp_sockets(|row| match probes::udp::decode(row) {
-        Ok(socket) => handle(table, workloads, &socket, begin),
-        Err(error) => telemetry.count_decode_error(error),
-    });
-    match walked {
-        Ok(()) => table.finish_pass(begin),
-        Err(error) => telemetry.count_pass_failure("udp_sockets", &error),
-    }
-}
-
 /// Adds the series of workloads.
 pub fn emit(table: &Datagrams, workloads: &Workloads, now: BootNanos, builder: &mut SnapshotBuilder) {
     for (workload, traffic) in table.iter() {

@@ -2,11 +2,10 @@
 
 use super::clock;
 use super::core::Core;
-use crate::enrich::{OpenFilesPass, Workloads};
+use crate::enrich::Workloads;
 use crate::kernel::FeatureId;
 use crate::model::BootNanos;
 use crate::probes::block;
-use crate::probes::files;
 use crate::probes::process::{self, Gather, ProcessEvent};
 use crate::state::Measurements;
 
@@ -49,26 +48,6 @@ impl Core {
         });
         for (workload, ns) in workloads.take_disk_waits() {
             measurements.disk_wait(workload, ns);
-        }
-    }
-
-    /// Counts all open files. Only for a snapshot: nothing is missed in between.
-    pub(super) fn pass_files(&mut self) {
-        let Self { parts, telemetry, .. } = self;
-        if !parts.kernel.has(FeatureId::ProcessFiles) {
-            return;
-        }
-        let mut pass = OpenFilesPass::default();
-        let walked = parts.kernel.files(|row| match files::decode(row) {
-            Ok(row) => pass.push(row),
-            Err(error) => telemetry.count_decode_error(error),
-        });
-        match walked {
-            Ok(()) => parts.workloads.observe_files(pass, clock::boot()),
-            Err(error) => {
-                telemetry.count_pass_failure("files", &error);
-                parts.workloads.forget_files();
-            }
         }
     }
 }

@@ -1,15 +1,38 @@
-//! Open files: program `files_iter`.
+//! The walk over open files: programs `file_iter` and `file_iter_probed`.
 
-use sonde_abi::{DecodeError, files::FilesRecord, record};
+use sonde_abi::{DecodeError, Record, files::FilesRecord, record, tcp::TcpRecord, udp::UdpRecord};
 
-use crate::model::{CgroupId, HostPid, OpenFiles, Origin};
+use super::{tcp, udp};
+use crate::model::{CgroupId, HostPid, OpenFiles, Origin, TcpSocket, UdpSocket};
+
+/// A row of the walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// An open TCP socket.
+    Tcp(TcpSocket),
+    /// An open UDP socket.
+    Udp(UdpSocket),
+    /// How many files a process has.
+    Count(OpenFiles),
+}
 
 /// Decodes a row.
 ///
 /// # Errors
 ///
 /// As [`super::decode`].
-pub fn decode(bytes: &[u8]) -> Result<OpenFiles, DecodeError> {
+pub fn decode(bytes: &[u8]) -> Result<Row, DecodeError> {
+    let kind = record::header(bytes)?.kind;
+    if TcpRecord::has_kind(kind) {
+        return tcp::decode(bytes).map(Row::Tcp);
+    }
+    if UdpRecord::has_kind(kind) {
+        return udp::decode(bytes).map(Row::Udp);
+    }
+    count(bytes).map(Row::Count)
+}
+
+fn count(bytes: &[u8]) -> Result<OpenFiles, DecodeError> {
     let record: FilesRecord = record::decode(bytes)?;
     Ok(OpenFiles {
         origin: Origin {
@@ -43,8 +66,8 @@ mod tests {
         };
         let origin = Origin { pid: HostPid(77), v2: CgroupId(2), v1: CgroupId(1), comm: "name".into() };
         let expected = OpenFiles { origin, files: 5, sockets: 3, limit: Some(1024) };
-        assert_eq!(decode(&bytes(1024)), Ok(expected.clone()));
-        assert_eq!(decode(&bytes(0)), Ok(OpenFiles { limit: None, ..expected }));
+        assert_eq!(decode(&bytes(1024)), Ok(Row::Count(expected.clone())));
+        assert_eq!(decode(&bytes(0)), Ok(Row::Count(OpenFiles { limit: None, ..expected })));
         assert_eq!(decode(&bytes(0)[..40]), Err(DecodeError::Short));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::tests::{self, Role, SELF, count, serve};
+use super::tests::{self, Existing, Role, SELF, count, serve};
 use super::{Agent, check, datagrams, endings, load, memory};
 use crate::traffic::{self, REPLY_BYTES};
 
@@ -19,7 +19,8 @@ const SENT: u64 = 12_345;
 /// All of them. No other agent may run.
 pub(super) fn run_all() {
     run_second();
-    round("without_iterators", "tcp_iter,udp_iter,files_iter,udp_sendmsg,udp_send_length", &[], |agent| {
+    let refused = "file_iter,file_iter_probed,udp_sendmsg,udp_send_length";
+    round("without_iterators", refused, &[], |agent| {
         check("without_iterators_connections_are_exact_at_their_end", || without_iterators(agent));
         check("the_address_asked_for_is_told_without_iterators", || endings::asked(agent));
         check("datagrams_are_exact_by_packets", || packets(agent, "guest-packets"));
@@ -30,8 +31,15 @@ pub(super) fn run_all() {
 /// The choices that other kernels, or other hierarchies of control groups, take.
 pub(super) fn run_second() {
     // Programs that do not fit this kernel are refused twice.
-    let refused = "udp_sendmsg,disk_latency,oom_victim,oom_victim_pid,task_iter";
-    round("with_second_choices", refused, &[], second_choices);
+    let refused = "udp_sendmsg,disk_latency,oom_victim,oom_victim_pid,task_iter,file_iter";
+    let existing = Existing::open();
+    round("with_second_choices", refused, &[], |agent| {
+        check("open_connections_are_exact_by_probed_reads", || {
+            taken(agent, "tcp/sockets", "iter/task_file by probed reads")?;
+            existing?.check(agent)
+        });
+        second_choices(agent);
+    });
 }
 
 /// Starts the agent, lets it be tested, stops it.

@@ -1,6 +1,7 @@
 //! Every choice of a chain that this kernel takes, forced by having it refuse the better ones: exact where the choice
 //! promises it, absent with a reason where it cannot tell.
 
+use std::io::Write;
 use std::process::Command;
 
 use sonde_tests::cgroup::ServiceCgroup;
@@ -112,7 +113,7 @@ fn hold(service: &ServiceCgroup, address: &str, count: u32) -> Command {
 fn without_the_iterator_of_sockets_connects_and_bytes_are_exact_at_their_end() {
     require!(Need::Root);
     let directory = tempfile::tempdir().expect("create a directory");
-    let (agent, service) = (refusing("tcp_iter").start(), ServiceCgroup::new("by-transition"));
+    let (agent, service) = (refusing("file_iter,file_iter_probed").start(), ServiceCgroup::new("by-transition"));
     let address = free_address().to_string();
     let closed = free_address().to_string();
     let _server = serve(traffic(&[]), &address, directory.path());
@@ -132,6 +133,36 @@ fn without_the_iterator_of_sockets_connects_and_bytes_are_exact_at_their_end() {
         ("container_net_tcp_active_connections", &destination, 0.0),
     ]);
     assert_absent(&agent, &["container_net_tcp_min_rtt_seconds", "container_net_tcp_listen_backlog"]);
+}
+
+#[test]
+fn open_sockets_are_exact_by_either_way_of_reading() {
+    require!(Need::Root);
+    let directory = tempfile::tempdir().expect("create a directory");
+    for (refused, choice, name) in [
+        ("none", "iter/task_file", "by-typed-reads"),
+        ("file_iter", "iter/task_file by probed reads", "by-probed-reads"),
+    ] {
+        let (agent, service) = (refusing(refused).start(), ServiceCgroup::new(name));
+        for feature in ["tcp/sockets", "udp/sockets", "process/files"] {
+            assert_eq!(probe(&agent, feature), ("ok".to_owned(), choice.to_owned()), "{feature}");
+        }
+        let address = free_address().to_string();
+        let _server = serve(traffic(&[]), &address, directory.path());
+        let mut client = Process::start_with_input("client", hold(&service, &address, 3), directory.path());
+        let mut input = client.take_input();
+        input.write_all(b"send 321\n").expect("tell the client to send");
+        let owner = ("container_id", service.id());
+        let destination = [owner, ("destination", address.as_str())];
+        let listener = [("listen_addr", address.as_str())];
+        agent.expect(&[
+            ("container_net_tcp_active_connections", &destination, 3.0),
+            ("container_net_tcp_bytes_sent_total", &destination, 321.0),
+            ("container_net_tcp_inbound_active_connections", &listener, 3.0),
+            ("container_net_tcp_listen_backlog", &listener, 0.0),
+            ("container_resources_open_sockets", &[owner], 3.0),
+        ]);
+    }
 }
 
 #[test]

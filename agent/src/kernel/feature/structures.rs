@@ -1,6 +1,7 @@
 //! Structures whose members the programs of each feature read by offset.
 
 use super::FeatureId;
+use crate::kernel::btf::BtfError;
 
 const TCP_LIFECYCLE: &[&str] = &[
     "sock",
@@ -68,6 +69,13 @@ const UDP_SOCKETS: &[&str] = &[
 ];
 
 impl FeatureId {
+    /// Of the members that a kernel lacks, those that its programs cannot do without.
+    pub fn missing(self, missing: &[BtfError]) -> impl Iterator<Item = &BtfError> {
+        let reads =
+            move |error: &&BtfError| error.container().is_some_and(|name| self.structures().contains(&name));
+        missing.iter().filter(reads)
+    }
+
     /// Structures whose members its programs read by offset.
     pub const fn structures(self) -> &'static [&'static str] {
         match self {
