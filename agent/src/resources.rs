@@ -19,7 +19,7 @@ mod volumes;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use files::Files;
+use files::{Files, Roots};
 
 pub use counted::counts_disks;
 pub use disk::{DeviceId, DiskIo, DiskNames};
@@ -139,9 +139,19 @@ impl CgroupPaths {
     }
 }
 
+/// Where I/O per device comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskSource {
+    /// The files of cgroups.
+    Files,
+    /// The kernel half counts it; the files are not read.
+    Programs,
+}
+
 /// Reads the files of cgroups, those of one snapshot by one reader: what containers share is then read once.
 #[derive(Debug, Default)]
 pub struct Reader {
+    roots: Roots,
     buffer: Vec<u8>,
     /// Limits of memory that apply to the groups below a path of the unified hierarchy.
     inherited: HashMap<Box<str>, Option<u64>>,
@@ -149,15 +159,15 @@ pub struct Reader {
 
 impl Reader {
     /// Reads the files of a cgroup. A file that is absent or malformed leaves its values `None`.
-    pub fn read(&mut self, mounts: &CgroupMounts, paths: &CgroupPaths) -> Resources {
+    pub fn read(&mut self, mounts: &CgroupMounts, paths: &CgroupPaths, disks: DiskSource) -> Resources {
         let mut read = Resources::default();
-        self.read_v1(mounts, paths, &mut read);
+        self.read_v1(mounts, paths, disks, &mut read);
         let has = |controller| mounts.v1(controller).is_some();
         let Some((mount, path)) = mounts.v2().zip(paths.v2()) else { return read };
         if !has(Controller::Memory) {
             read.memory.effective_limit_bytes = self.inherited(mount, parent(path));
         }
-        let Some(mut files) = Files::open(&below(mount, path), &mut self.buffer) else { return read };
+        let Some(mut files) = self.open(Some(mount), path) else { return read };
         if read.cpu.usage_seconds.is_none() || !has(Controller::Cpu) {
             let (time, limits) = (read.cpu, v2::cpu(&mut files));
             // The unified hierarchy counts time in any case, also of a group that has no directory under `cpuacct`.
@@ -174,30 +184,36 @@ impl Reader {
         if !has(Controller::Pids) {
             read.tasks = v2::tasks(&mut files);
         }
-        if !has(Controller::Blkio) {
+        if !has(Controller::Blkio) && disks == DiskSource::Files {
             read.disks = v2::disks(&mut files);
         }
         read.pressure = pressure::read(&mut files);
         read
     }
 
-    fn read_v1(&mut self, mounts: &CgroupMounts, paths: &CgroupPaths, read: &mut Resources) {
+    fn read_v1(
+        &mut self,
+        mounts: &CgroupMounts,
+        paths: &CgroupPaths,
+        disks: DiskSource,
+        read: &mut Resources,
+    ) {
         let Some(path) = paths.v1() else { return };
-        let buffer = &mut self.buffer;
-        let directory = |controller| Some(below(mounts.v1(controller)?, path));
-        if let Some(mut files) = directory(Controller::CpuAcct).and_then(|path| Files::open(&path, buffer)) {
+        if let Some(mut files) = self.open(mounts.v1(Controller::CpuAcct), path) {
             read.cpu = v1::cpu_time(&mut files, rustix::param::clock_ticks_per_second().max(1) as f64);
         }
-        if let Some(mut files) = directory(Controller::Cpu).and_then(|path| Files::open(&path, buffer)) {
+        if let Some(mut files) = self.open(mounts.v1(Controller::Cpu), path) {
             v1::cpu_limits(&mut files, &mut read.cpu);
         }
-        if let Some(mut files) = directory(Controller::Memory).and_then(|path| Files::open(&path, buffer)) {
+        if let Some(mut files) = self.open(mounts.v1(Controller::Memory), path) {
             read.memory = v1::memory(&mut files);
         }
-        if let Some(mut files) = directory(Controller::Pids).and_then(|path| Files::open(&path, buffer)) {
+        if let Some(mut files) = self.open(mounts.v1(Controller::Pids), path) {
             read.tasks = v1::tasks(&mut files);
         }
-        if let Some(mut files) = directory(Controller::Blkio).and_then(|path| Files::open(&path, buffer)) {
+        if disks == DiskSource::Files
+            && let Some(mut files) = self.open(mounts.v1(Controller::Blkio), path)
+        {
             read.disks = v1::disks(&mut files);
         }
     }
@@ -210,11 +226,14 @@ impl Reader {
         if let Some(known) = self.inherited.get(path) {
             return *known;
         }
-        let own = Files::open(&below(mount, path), &mut self.buffer);
-        let own = own.and_then(|mut files| v2::memory_limit(&mut files));
+        let own = self.open(Some(mount), path).and_then(|mut files| v2::memory_limit(&mut files));
         let limit = smaller(own, self.inherited(mount, parent(path)));
         self.inherited.insert(path.into(), limit);
         limit
+    }
+
+    fn open(&mut self, mount: Option<&Path>, path: &str) -> Option<Files<'_>> {
+        Files::open(&mut self.roots, mount?, path, &mut self.buffer)
     }
 }
 

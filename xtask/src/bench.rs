@@ -19,6 +19,7 @@ mod scale;
 mod statistics;
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -48,8 +49,10 @@ pub struct Effort {
     pub cycles: u32,
     /// Round trips in one half of a pair.
     pub rounds: u32,
-    /// Bytes in one half of a pair.
-    pub bulk_bytes: u64,
+    /// Interleaved pairs of bulk streams.
+    pub bulk_pairs: u32,
+    /// Time of one half of such a pair.
+    pub bulk_time: Duration,
     /// How long the idle agent is watched, in seconds.
     pub idle_seconds: u64,
     /// Containers of the full node.
@@ -58,31 +61,37 @@ pub struct Effort {
     pub connections_each: usize,
     /// Scrapes of the full node.
     pub scrapes: u32,
-    /// Bytes in one half of a pair beside the full node.
-    pub scale_bytes: u64,
+    /// Interleaved pairs of bulk streams beside the full node.
+    pub scale_pairs: u32,
+    /// Time between two scrapes there; the stream lasts twice as long.
+    pub scale_interval: Duration,
 }
 
 const FULL: Effort = Effort {
     pairs: 12,
     cycles: 20_000,
     rounds: 200_000,
-    bulk_bytes: 24 << 30,
+    bulk_pairs: 24,
+    bulk_time: Duration::from_secs(5),
     idle_seconds: 60,
     containers: 200,
     connections_each: 50,
     scrapes: 20,
-    scale_bytes: 48 << 30,
+    scale_pairs: 10,
+    scale_interval: Duration::from_secs(15),
 };
 const QUICK: Effort = Effort {
     pairs: 2,
     cycles: 2_000,
     rounds: 10_000,
-    bulk_bytes: 256 << 20,
+    bulk_pairs: 2,
+    bulk_time: Duration::from_millis(200),
     idle_seconds: 2,
     containers: 8,
     connections_each: 5,
     scrapes: 3,
-    scale_bytes: 256 << 20,
+    scale_pairs: 1,
+    scale_interval: Duration::from_millis(200),
 };
 
 struct Benchmark {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::files::Files;
+use super::files::{Files, Roots};
 use super::{CgroupMounts, Controller, files, v1};
 use crate::health::Absent;
 use crate::registry::Metric;
@@ -123,7 +123,8 @@ fn lacks_swap(mounts: &CgroupMounts, unified: &Unified) -> Option<String> {
 fn lacks_disks(mounts: &CgroupMounts, unified: &Unified, proc_root: &Path) -> Option<String> {
     let Some(root) = mounts.v1(Controller::Blkio) else { return unified.lacks("io") };
     let mut buffer = Vec::new();
-    let counted = Files::open(root, &mut buffer).map(|mut files| v1::disks(&mut files)).unwrap_or_default();
+    let files = Files::open(&mut Roots::default(), root, "/", &mut buffer);
+    let counted = files.map(|mut files| v1::disks(&mut files)).unwrap_or_default();
     let is_silent = counted.is_empty() && any_disk_worked(proc_root);
     is_silent.then(|| {
         "blkio.throttle.* count nothing on this kernel: some count only on devices with a throttling limit, and \

@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -21,6 +21,27 @@ pub(super) fn text(path: &Path) -> Option<String> {
     (read as u64 <= MAX_BYTES).then_some(text)
 }
 
+/// Directories that others are opened below: the roots of hierarchies. The way from the file system's root to there is
+/// longer than the way on, and is walked once.
+#[derive(Debug, Default)]
+pub(super) struct Roots(Vec<(PathBuf, OwnedFd)>);
+
+impl Roots {
+    fn at(&mut self, root: &Path) -> io::Result<BorrowedFd<'_>> {
+        let known = self.0.iter().position(|(path, _)| path == root);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                self.0.push((root.to_owned(), rustix::fs::open(root, DIRECTORY, Mode::empty())?));
+                self.0.len() - 1
+            }
+        };
+        Ok(self.0[index].1.as_fd())
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 /// The files of one directory, read one after the other into the same buffer: the path is walked once, and nothing is
 /// allocated per file.
 pub(super) struct Files<'b> {
@@ -29,10 +50,14 @@ pub(super) struct Files<'b> {
 }
 
 impl<'b> Files<'b> {
-    /// Opens the directory, if there is one.
-    pub(super) fn open(path: &Path, buffer: &'b mut Vec<u8>) -> Option<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Some(Self { directory: rustix::fs::open(path, flags, Mode::empty()).ok()?, buffer })
+    /// Opens a directory below a root, if there is one. The path is absolute within its hierarchy.
+    pub(super) fn open(roots: &mut Roots, root: &Path, path: &str, buffer: &'b mut Vec<u8>) -> Option<Self> {
+        let relative = match path.trim_start_matches('/') {
+            "" => ".",
+            relative => relative,
+        };
+        let directory = rustix::fs::openat(roots.at(root).ok()?, relative, DIRECTORY, Mode::empty()).ok()?;
+        Some(Self { directory, buffer })
     }
 
     /// The text of a file, under the conditions of [`text`].
@@ -59,15 +84,17 @@ impl<'b> Files<'b> {
     }
 }
 
-/// Reads until the end or past the bound, without asking for a size, which these files do not have.
+/// Reads until the end or past the bound, without asking for a size, which these files do not have. Their text is one
+/// record of the kernel's (`seq_read_iter` and `cgroup_seqfile_show`), of which a read gets as much as it has room for:
+/// what does not fill the room is the end, and needs no second read to show it.
 fn read_all(mut file: File, buffer: &mut Vec<u8>) -> io::Result<()> {
-    const STEP: usize = 4096;
+    const STEP: usize = 8192;
     loop {
         let length = buffer.len();
         buffer.resize(length + STEP, 0);
         let read = file.read(&mut buffer[length..]);
         buffer.truncate(length + *read.as_ref().unwrap_or(&0));
-        if read? == 0 || buffer.len() as u64 > MAX_BYTES {
+        if read? < STEP || buffer.len() as u64 > MAX_BYTES {
             return Ok(());
         }
     }

@@ -43,7 +43,7 @@ fn device(minor: u32) -> DeviceId {
 }
 
 fn read(mounts: &CgroupMounts, paths: &CgroupPaths) -> Resources {
-    Reader::default().read(mounts, paths)
+    Reader::default().read(mounts, paths, DiskSource::Files)
 }
 
 const V1: [(&str, &str, &str); 4] = [
@@ -101,7 +101,7 @@ fn the_effective_limit_of_memory_is_the_smallest_on_the_way_up() {
         let mut reader = Reader::default();
         for _ in ["first", "remembered"] {
             let paths = CgroupPaths { v1: None, v2: Some("/kube/pod/ctr".into()) };
-            let memory = reader.read(&mounts, &paths).memory;
+            let memory = reader.read(&mounts, &paths, DiskSource::Files).memory;
             assert_eq!(memory.effective_limit_bytes, expected, "{files:?}");
         }
     }

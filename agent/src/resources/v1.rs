@@ -51,6 +51,7 @@ pub(super) fn memory(files: &mut Files<'_>) -> Memory {
     let limit = |value: u64| Some(value).filter(|limit| *limit <= NO_LIMIT);
     let mut memory = Memory::default();
     let (mut rss, mut mapped, mut inactive_file) = (None, None, None);
+    let mut may_be_limited = true;
     for (key, value) in pairs(files.text("memory.stat").unwrap_or_default()) {
         match key {
             "total_rss" => rss = Some(value),
@@ -59,16 +60,22 @@ pub(super) fn memory(files: &mut Files<'_>) -> Memory {
             "total_inactive_file" => inactive_file = Some(value),
             "total_swap" => memory.swap_bytes = Some(value),
             "total_pgmajfault" => memory.major_faults = Some(value),
-            "hierarchical_memory_limit" => memory.effective_limit_bytes = limit(value),
+            "hierarchical_memory_limit" => {
+                memory.effective_limit_bytes = limit(value);
+                may_be_limited = memory.effective_limit_bytes.is_some();
+            }
             _ => {}
         }
     }
     memory.rss_bytes = rss.zip(mapped).map(|(rss, mapped)| rss + mapped);
     memory.working_set_bytes = super::working_set(files.number("memory.usage_in_bytes"), inactive_file);
-    memory.limit_bytes = files.number("memory.limit_in_bytes").and_then(limit);
-    // This one limits memory and swap together; what is above the limit of memory is left for swap alone.
-    let both = files.number("memory.memsw.limit_in_bytes").and_then(limit);
-    memory.swap_limit_bytes = both.zip(memory.limit_bytes).and_then(|(both, own)| both.checked_sub(own));
+    // Without a limit on the way up to the root there is none of the group's own.
+    if may_be_limited {
+        memory.limit_bytes = files.number("memory.limit_in_bytes").and_then(limit);
+        // This one limits memory and swap together; what is above the limit of memory is left for swap alone.
+        let both = files.number("memory.memsw.limit_in_bytes").and_then(limit);
+        memory.swap_limit_bytes = both.zip(memory.limit_bytes).and_then(|(both, own)| both.checked_sub(own));
+    }
     memory.events = events(files);
     memory
 }

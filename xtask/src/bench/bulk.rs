@@ -10,14 +10,11 @@ const TARGET: f64 = 0.99;
 
 /// Measures interleaved pairs.
 pub fn measure(effort: Effort) -> Result<Vec<Figure>> {
-    let throughput = || -> Result<f64> {
-        let time = load::bulk(effort.bulk_bytes)?;
-        Ok(effort.bulk_bytes as f64 / time.as_secs_f64())
-    };
+    let throughput = || load::bulk(effort.bulk_time);
     throughput()?;
     let mut bare = Vec::new();
     let mut ratios = Vec::new();
-    for index in 0..effort.pairs {
+    for index in 0..effort.bulk_pairs {
         let (without, with) = agent::pair(index, &[], throughput)?;
         bare.push(without);
         ratios.push(with / without);
@@ -33,9 +30,10 @@ pub fn measure(effort: Effort) -> Result<Vec<Figure>> {
             statistics::summary(&bare).median / 1e9
         ),
         method: format!(
-            "{} interleaved pairs of {} MiB through one loopback connection; median and quartiles of the ratios",
-            effort.pairs,
-            effort.bulk_bytes >> 20
+            "{} interleaved pairs of {} s of one loopback connection, each end on a CPU of its own; median and quartiles \
+             of the ratios",
+            effort.bulk_pairs,
+            effort.bulk_time.as_secs_f64()
         ),
         target: Some((format!("≥ {:.0} %", TARGET * 100.0), ratio.median >= TARGET)),
     }])

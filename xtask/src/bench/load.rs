@@ -98,9 +98,9 @@ pub fn udp_rounds(rounds: u32) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// Sends `bytes` through one connection; returns the time until the receiver has all of them. Each end has a CPU of its own,
-/// as far as there are two: where the scheduler puts them changes the speed by more than any agent does.
-pub fn bulk(bytes: u64) -> Result<Duration> {
+/// Sends through one connection for a time; returns bytes per second. Each end has a CPU of its own, as far as there are
+/// two: where the scheduler puts them changes the speed by more than any agent does.
+pub fn bulk(time: Duration) -> Result<f64> {
     let listener = listen(Ipv4Addr::LOCALHOST)?;
     let address = listener.local_addr().context("read the listener's address")?;
     let receiver = thread::spawn(move || -> std::io::Result<u64> {
@@ -116,14 +116,14 @@ pub fn bulk(bytes: u64) -> Result<Duration> {
         }
     });
     let started = Instant::now();
-    let sender = thread::spawn(move || -> Result<()> {
+    let sender = thread::spawn(move || -> Result<u64> {
         stay_on(0).context("stay on a CPU")?;
-        send(address, bytes)
+        send(address, started + time)
     });
-    sender.join().map_err(|_| anyhow!("the sender has panicked"))??;
+    let sent = sender.join().map_err(|_| anyhow!("the sender has panicked"))??;
     let received = receiver.join().map_err(|_| anyhow!("the receiver has panicked"))?.context("receive")?;
-    ensure!(received == bytes, "{received} of {bytes} bytes arrived");
-    Ok(started.elapsed())
+    ensure!(received == sent, "{received} of {sent} bytes arrived");
+    Ok(received as f64 / started.elapsed().as_secs_f64())
 }
 
 /// Keeps the calling thread on one CPU; on a machine that does not have it, where it may run anyway.
@@ -134,16 +134,15 @@ fn stay_on(cpu: usize) -> std::io::Result<()> {
     if cpu < has { Ok(sched_setaffinity(None, &only)?) } else { Ok(()) }
 }
 
-fn send(address: SocketAddr, bytes: u64) -> Result<()> {
+fn send(address: SocketAddr, until: Instant) -> Result<u64> {
     let mut stream = TcpStream::connect_timeout(&address, STALLED).context("connect over loopback")?;
     stream.set_write_timeout(Some(STALLED)).context("set a timeout")?;
-    let (chunk, mut left) = (vec![0x5a; CHUNK], bytes);
-    while left > 0 {
-        let count = left.min(CHUNK as u64);
-        stream.write_all(&chunk[..count as usize]).context("send over loopback")?;
-        left -= count;
+    let (chunk, mut sent) = (vec![0x5a; CHUNK], 0);
+    while Instant::now() < until {
+        stream.write_all(&chunk).context("send over loopback")?;
+        sent += CHUNK as u64;
     }
-    Ok(())
+    Ok(sent)
 }
 
 fn listen(ip: Ipv4Addr) -> Result<TcpListener> {
@@ -156,7 +155,7 @@ mod tests {
 
     #[test]
     fn every_byte_arrives() {
-        bulk(3 * CHUNK as u64 + 17).unwrap();
+        assert!(bulk(Duration::from_millis(20)).unwrap() > 0.0);
     }
 
     #[test]

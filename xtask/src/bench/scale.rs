@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,8 @@ const RSS_TARGET: f64 = 64e6;
 const THROUGHPUT_TARGET: f64 = 0.99;
 /// The default of `--scrape-interval`, and Prometheus' habit.
 const INTERVAL: Duration = Duration::from_secs(15);
+/// Scrapes beside each stream.
+const SCRAPES_BESIDE: u32 = 2;
 
 /// A container without a runtime's answer is hidden for a few seconds, lest its first series have no name.
 const SHOWN_WITHIN: Duration = Duration::from_secs(30);
@@ -47,13 +48,7 @@ struct Cost {
 
 /// Starts an agent beside the crowd and scrapes it some times, each for a snapshot of its own, once it shows them all.
 fn cost(scrapes: u32, containers: usize) -> Result<Cost> {
-    let agent = Agent::start()?;
-    let mut samples = agent.scrape()?;
-    let deadline = Instant::now() + SHOWN_WITHIN;
-    while shown(&samples) < containers {
-        ensure!(Instant::now() < deadline, "the agent shows {} containers of {containers}", shown(&samples));
-        samples = agent.scrape_after(&samples)?;
-    }
+    let (agent, mut samples) = settled(containers)?;
     let value = |samples: &[exposition::Sample], name| exposition::sum(samples, name).unwrap_or(0.0);
     let cpu = cpu_time(agent.pid())?;
     for _ in 0..scrapes {
@@ -70,6 +65,18 @@ fn cost(scrapes: u32, containers: usize) -> Result<Cost> {
     Ok(cost)
 }
 
+/// An agent that shows so many containers, with its last scrape: what it does only once is over.
+fn settled(containers: usize) -> Result<(Agent, Vec<exposition::Sample>)> {
+    let agent = Agent::start()?;
+    let mut samples = agent.scrape()?;
+    let deadline = Instant::now() + SHOWN_WITHIN;
+    while shown(&samples) < containers {
+        ensure!(Instant::now() < deadline, "the agent shows {} containers of {containers}", shown(&samples));
+        samples = agent.scrape_after(&samples)?;
+    }
+    Ok((agent, samples))
+}
+
 /// Containers with connections.
 fn shown(samples: &[exposition::Sample]) -> usize {
     let active = samples.iter().filter(|sample| sample.name == "container_net_tcp_active_connections");
@@ -77,15 +84,17 @@ fn shown(samples: &[exposition::Sample]) -> usize {
     ids.filter(|id| id.starts_with("/docker/")).collect::<BTreeSet<_>>().len()
 }
 
-/// CPU time of all threads, in nanoseconds of the scheduler and not in ticks.
+/// CPU time of the process, those of its threads included that have ended.
 fn cpu_time(pid: u32) -> Result<Duration> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).context("list the agent's threads")?;
-    // A thread may end between the listing and the reading.
-    let times =
-        threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
-    Ok(Duration::from_nanos(
-        times.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum(),
-    ))
+    /// Fields of `/proc/<pid>/stat` behind the name, proc_pid_stat(5).
+    const UTIME: usize = 11;
+    const STIME: usize = 12;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("read the agent's times")?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field)?.parse::<u32>().ok();
+    let ticks = ticks(UTIME).zip(ticks(STIME)).context("find the agent's times")?;
+    let second = u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100);
+    Ok(Duration::from_secs(1) * (ticks.0 + ticks.1) / second)
 }
 
 fn costs_of_scrapes(effort: Effort, costs: &[Cost]) -> Vec<Figure> {
@@ -131,22 +140,22 @@ fn costs_of_scrapes(effort: Effort, costs: &[Cost]) -> Vec<Figure> {
 
 /// Throughput of one stream beside the crowd, with an agent that is scraped meanwhile and without.
 fn throughput(effort: Effort) -> Result<Figure> {
-    let bytes = effort.scale_bytes;
-    let speed = || -> Result<f64> { Ok(bytes as f64 / load::bulk(bytes)?.as_secs_f64()) };
+    let time = effort.scale_interval * SCRAPES_BESIDE;
+    let bare = || load::bulk(time);
     let scraped = || -> Result<f64> {
-        let agent = Agent::start()?;
-        let speed = while_scraping(&agent, speed)?;
+        let (agent, _) = settled(effort.containers)?;
+        let speed = while_scraping(&agent, effort.scale_interval, bare)?;
         agent.stop()?;
         Ok(speed)
     };
-    speed()?;
+    bare()?;
     let mut ratios = Vec::new();
-    for index in 0..effort.pairs.div_ceil(2) {
+    for index in 0..effort.scale_pairs {
         let (with, without) = if statistics::with_agent_first(index) {
             let with = scraped()?;
-            (with, speed()?)
+            (with, bare()?)
         } else {
-            let without = speed()?;
+            let without = bare()?;
             (scraped()?, without)
         };
         ratios.push(with / without);
@@ -162,31 +171,29 @@ fn throughput(effort: Effort) -> Result<Figure> {
             percent(ratio.high)
         ),
         method: format!(
-            "{} interleaved pairs of {} MiB through one loopback connection, the agent scraped every {} s; median and quartiles",
-            effort.pairs.div_ceil(2),
-            bytes >> 20,
-            INTERVAL.as_secs()
+            "{} interleaved pairs of {} s of one loopback connection, each end on a CPU of its own, the agent settled and \
+             scraped every {} s; median and quartiles",
+            effort.scale_pairs,
+            time.as_secs_f64(),
+            effort.scale_interval.as_secs_f64()
         ),
         target: Some((format!("≥ {:.0} %", percent(THROUGHPUT_TARGET)), ratio.median >= THROUGHPUT_TARGET)),
     })
 }
 
-/// Scrapes at once and then once per interval while `measure` runs.
-fn while_scraping(agent: &Agent, measure: impl Fn() -> Result<f64>) -> Result<f64> {
-    let done = AtomicBool::new(false);
+/// Scrapes in the middle of each interval while `measure` runs: so many scrapes per time as in any longer run.
+fn while_scraping(agent: &Agent, interval: Duration, measure: impl Fn() -> Result<f64>) -> Result<f64> {
+    let started = Instant::now();
     thread::scope(|scope| {
         let scraper = scope.spawn(|| -> Result<()> {
-            while !done.load(Ordering::Acquire) {
+            for scrape in 0..SCRAPES_BESIDE {
+                let due = started + interval * scrape + interval / 2;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
                 agent.scrape()?;
-                let next = Instant::now() + INTERVAL;
-                while Instant::now() < next && !done.load(Ordering::Acquire) {
-                    thread::sleep(Duration::from_millis(20));
-                }
             }
             Ok(())
         });
         let value = measure();
-        done.store(true, Ordering::Release);
         scraper.join().map_err(|_| anyhow::anyhow!("the scraper has panicked"))??;
         value
     })

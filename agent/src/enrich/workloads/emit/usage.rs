@@ -10,7 +10,9 @@ use crate::enrich::workloads::files::Files;
 use crate::model::{BootNanos, WorkloadIx};
 use crate::registry::catalog::container::*;
 use crate::registry::{Labels, Metric, SnapshotBuilder};
-use crate::resources::{Cpu, DeviceId, DiskNames, Measured, Memory, Pressure, Reader, Resources, Tasks};
+use crate::resources::{
+    Cpu, DeviceId, DiskNames, DiskSource, Measured, Memory, Pressure, Reader, Resources, Tasks,
+};
 
 /// How long after its last process a cgroup's files are still looked at: one may have started since the last pass.
 const READ_AFTER: u64 = 60 * SECOND;
@@ -105,7 +107,9 @@ impl Workloads {
         let mut series = Series { builder, owner: &owner };
         let mut read = None;
         if has_cgroup && may_live {
-            let read = read.insert(sources.reader.read(&self.mounts, &record.paths));
+            // Once the kernel half counts it, files are no source of it any more: see `Measured::disks`.
+            let disks = if measured.disks.is_some() { DiskSource::Programs } else { DiskSource::Files };
+            let read = read.insert(sources.reader.read(&self.mounts, &record.paths, disks));
             series.cpu(&read.cpu);
             series.memory(&read.memory);
             series.tasks(read.tasks);
