@@ -4,6 +4,7 @@
 //!   CLOSE carries the final counters: after it no byte moves any more.
 //! * `tcp_state_tp` ([`tracepoint`]): the same from the plain tracepoint, where BTF cannot be read.
 //! * [`iter`]: every open socket in the walk over all files ([`crate::files`]), with its owner and its counters so far.
+//! * `tcp_iter` ([`unfiled`]): those that no file leads to.
 
 use aya_ebpf::{helpers::bpf_skc_to_tcp_sock, macros::btf_tracepoint, programs::BtfTracePointContext};
 use sonde_abi::tcp::{Conn, FLAG_ERROR, KIND_CLOSED, KIND_CONNECT_FAILED, KIND_UNLISTEN, TcpRecord};
@@ -20,6 +21,7 @@ mod asked;
 pub mod iter;
 mod lifecycle;
 mod tracepoint;
+mod unfiled;
 
 /// `trace_inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`,
 /// include/trace/events/sock.h.

@@ -197,6 +197,16 @@ impl Kernel {
         self.iterate(*feature.ok_or(io::ErrorKind::Unsupported)?, handle)
     }
 
+    /// Hands a row for every open TCP socket of this network namespace to `handle` that the last walk of
+    /// [`files`](Self::files) has not shown.
+    ///
+    /// # Errors
+    ///
+    /// As [`iterator::run`].
+    pub fn unfiled_sockets(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
+        self.iterate(FeatureId::TcpUnfiled, handle)
+    }
+
     /// Hands a row for every thread to `handle`.
     pub fn tasks(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
         self.iterate(FeatureId::ProcessTasks, handle)

@@ -41,8 +41,8 @@ fn observe(config: Config) -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_new(&config.log_level).context("read the log level")?;
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
-    // One thread observes and one serves, on any machine.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    // One thread serves and pushes, on any machine; the observer has its own.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.context("start the runtime")?;
     let done = runtime.block_on(async {
         let stop = shutdown::on_signal().context("listen for signals")?;

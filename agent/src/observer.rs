@@ -19,6 +19,7 @@ mod processes;
 mod series;
 mod suspects;
 mod traffic;
+mod unfiled;
 
 use std::sync::Arc;
 use std::time::Duration;

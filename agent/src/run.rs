@@ -76,10 +76,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     // The observer goes on until the edges have taken their last snapshot. When it ends before, the edges end with
     // it: whoever asks it then gets an error, and the process a chance to be restarted.
     let (ended, detached) = (stop.clone().drop_guard(), detach.clone());
-    let observing = tokio::spawn(async move {
+    // It reads files and walks over the kernel's lists, so it has a thread of its own and keeps nobody else waiting.
+    let runtime = tokio::runtime::Handle::current();
+    let observing = tokio::task::spawn_blocking(move || {
         // Dropped by a panic as well.
         let _ended = ended;
-        observer.run(detached).await;
+        runtime.block_on(observer.run(detached));
     });
     let deadline = edges.run(handle.clone(), board, &stop).await?;
     let early = observing.is_finished();

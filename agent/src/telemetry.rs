@@ -53,7 +53,7 @@ impl Telemetry {
             started,
             events: BTreeMap::new(),
             decode_errors,
-            pass_failures: BTreeMap::from([("tasks", 0), ("files", 0)]),
+            pass_failures: BTreeMap::from([("tasks", 0), ("files", 0), ("unfiled", 0)]),
             snapshots: Histogram::new(Buckets::AGENT),
             tracked: None,
         }

@@ -9,6 +9,7 @@ mod choices;
 mod datagrams;
 mod endings;
 mod hierarchy;
+mod kernel_client;
 mod load;
 mod machine;
 mod memory;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use self::kernel_client::KernelClient;
 use crate::exposition::Exposition;
 use crate::product::Expected;
 use crate::{http, wait};
@@ -69,11 +71,19 @@ fn run() -> Result<()> {
     }
     // Open before the agent is: they are what it finds at its start.
     let mut existing = tests::Existing::open()?;
+    let kernels = kernel_client::is_there().then(KernelClient::open).transpose()?;
     let mut agent = Agent::start("", &[])?;
     check("agent_starts", || agent.wait_until_ready());
     let agent_is_up = http::get(AGENT_ADDRESS, "/readyz", &[]).is_ok();
     if agent_is_up {
         check("existing_connection_is_a_baseline", || existing.check(&agent));
+        if let Some(kernels) = kernels {
+            check("an_existing_connection_of_the_kernel_is_a_baseline", || kernels.check_existing(&agent));
+            check("bytes_of_a_connection_of_the_kernel_are_exact", || {
+                KernelClient::open()?.check_new(&agent);
+                Ok(())
+            });
+        }
         tests::run_all(&agent);
         load::run_all(&agent);
         endings::run_all(&agent);

@@ -51,12 +51,16 @@ unsafe impl Record for FilesRecord {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct FilesRun {
-    /// The walk (`bpf_iter_meta.session_id`) that this is of.
+    /// The walk (`bpf_iter_meta.session_id`) that this is of; 0 when it is over.
     pub session: u64,
+    /// When it began, nanoseconds of `bpf_ktime_get_ns`.
+    pub began_ns: u64,
+    /// A number for it, which its sockets are marked with: from 1 to 255, and 1 again.
+    pub pass: u64,
     /// The process whose files are being shown.
     pub current: FilesRecord,
     /// The one before it, until the kernel has surely taken its row; without files when it has.
     pub done: FilesRecord,
 }
 
-const _: () = assert!(size_of::<FilesRun>() == 136);
+const _: () = assert!(size_of::<FilesRun>() == 152);

@@ -81,6 +81,7 @@ macro_rules! for_each_offset {
             INODE_MODE = "inode" "i_mode" Required,
             SOCKET_SK = "socket" "sk" Required,
             SOCKET_TYPE = "socket" "type" Required,
+            SOCKET_FILE = "socket" "file" Required,
             TASK_TGID = "task_struct" "tgid" Required,
             TASK_PID = "task_struct" "pid" Required,
             TASK_LEADER = "task_struct" "group_leader" Required,

@@ -170,8 +170,8 @@ pub struct Conn {
     pub flags: u8,
     /// 1 once the connection was established, else 0.
     pub established: u8,
-    /// Zero.
-    pub _pad: u8,
+    /// The last walk over open files that saw it (`FilesRun.pass`); 0 when none did.
+    pub pass: u8,
     /// As in [`TcpRecord`].
     pub asked_addr: [u8; 16],
     /// As in [`TcpRecord`].

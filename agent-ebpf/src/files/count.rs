@@ -1,7 +1,7 @@
 //! How many files and sockets each process has open. Counted from one file to the next, with one row per process: a row
 //! per file would cost more than the walk.
 
-use aya_ebpf::{btf_maps::Array, macros::btf_map};
+use aya_ebpf::{btf_maps::Array, helpers::bpf_ktime_get_ns, macros::btf_map};
 use sonde_abi::{
     Header,
     files::{FilesRecord, FilesRun, KIND_FILES, ROWS_COUNT},
@@ -43,12 +43,34 @@ impl Run {
             let session = (&raw const (*meta.cast::<Meta>()).session_id).read_volatile();
             if (*run).session != session {
                 (*run).session = session;
+                (*run).began_ns = bpf_ktime_get_ns();
+                (*run).pass = (*run).pass % 255 + 1;
                 (*run).current.files = 0;
                 (*run).current.tgid = 0;
                 (*run).done.files = 0;
             }
         }
         Some(Self(run))
+    }
+
+    /// The last walk, which may be over.
+    #[inline(always)]
+    pub fn last() -> Option<Self> {
+        FILES_RUN.get_ptr_mut(0).map(Self)
+    }
+
+    /// The walk's number.
+    #[inline(always)]
+    pub fn pass(&self) -> u8 {
+        // SAFETY: as in `of`.
+        unsafe { (*self.0).pass as u8 }
+    }
+
+    /// When it began.
+    #[inline(always)]
+    pub fn began_ns(&self) -> u64 {
+        // SAFETY: as in `of`.
+        unsafe { (*self.0).began_ns }
     }
 
     /// Comes to a file of a process.

@@ -11,7 +11,6 @@ use crate::{
     maps::CONN_BY_SOCK,
     mem::{Probed, Read, pointer},
     offsets::*,
-    owner::Owner,
     seq, sock,
 };
 
@@ -61,7 +60,7 @@ unsafe fn row<R: Sockets>(meta: *const u8, sk: *const u8, tp: *const u8, run: &R
                 fill_conn(&mut record, &new_conn(run.owner(), ROLE_UNKNOWN, 0));
             }
             _ => {
-                let Some(conn) = known_or_adopted::<R>(sk, tp, run.owner(), &record) else { return true };
+                let Some(conn) = known_or_adopted::<R>(sk, tp, run, &record) else { return true };
                 sock::read_counters::<R>(tp, &mut record);
                 fill_conn(&mut record, &conn);
             }
@@ -77,17 +76,18 @@ unsafe fn row<R: Sockets>(meta: *const u8, sk: *const u8, tp: *const u8, run: &R
 unsafe fn known_or_adopted<R: Sockets>(
     sk: *const u8,
     tp: *const u8,
-    owner: Owner,
+    run: &Run,
     record: &TcpRecord,
 ) -> Option<Conn> {
-    let key = sk as u64;
+    let (key, owner, pass) = (sk as u64, run.owner(), run.pass());
     // SAFETY: `sk` is a `struct sock`, `tp` its `struct tcp_sock`.
     unsafe {
         // The port that the socket keeps while it closes.
         let mark = tuple_mark(sock::local_port::<R>(tp), record.remote_port, record.remote_addr);
-        if let Some(conn) = CONN_BY_SOCK.get_ptr(key)
+        if let Some(conn) = CONN_BY_SOCK.get_ptr_mut(key)
             && ((*conn).flags & FLAG_ADOPTED == 0 || (*conn).mark == mark)
         {
+            (*conn).pass = pass;
             let mut conn = *conn;
             if conn.tgid == 0 {
                 // Accepted in an interrupt: whoever holds it now owns it.
@@ -96,26 +96,42 @@ unsafe fn known_or_adopted<R: Sockets>(
             }
             return Some(conn);
         }
-        let conn = Conn { established: 1, mark, ..new_conn(owner, role::<R>(sk), FLAG_ADOPTED) };
-        if CONN_BY_SOCK.insert(key, conn, 0).is_err() {
-            loss::count(Loss::TcpIterMapFull);
-            return None;
-        }
-        // It may have closed since its state was read, and its entry with it.
-        let now: u8 = R::field(sk, &SOCK_STATE);
-        if i32::from(now) == state::CLOSE {
-            let _ = CONN_BY_SOCK.remove(key);
-            return None;
-        }
-        Some(conn)
+        let conn = Conn { established: 1, pass, mark, ..new_conn(owner, role::<R>(sk), FLAG_ADOPTED) };
+        adopt::<R>(sk, conn)
     }
+}
+
+/// Puts in the entry of a connection that is older than the agent.
+///
+/// # Safety
+///
+/// `sk` is a `struct sock` of kind `R`.
+#[inline(always)]
+pub unsafe fn adopt<R: Read>(sk: *const u8, conn: Conn) -> Option<Conn> {
+    let key = sk as u64;
+    if CONN_BY_SOCK.insert(key, conn, 0).is_err() {
+        loss::count(Loss::TcpIterMapFull);
+        return None;
+    }
+    // It may have closed since its state was read, and its entry with it.
+    // SAFETY: as the caller says.
+    let now: u8 = unsafe { R::field(sk, &SOCK_STATE) };
+    if i32::from(now) == state::CLOSE {
+        let _ = CONN_BY_SOCK.remove(key);
+        return None;
+    }
+    Some(conn)
 }
 
 /// Who opened a connection whose start nobody saw. An accepted socket is a copy of its listener (`sk_clone_lock`,
 /// net/core/sock.c), the limit of its queue included, which nobody sets on a socket that connects. Of a listener with a
 /// limit of zero nothing can be told.
+///
+/// # Safety
+///
+/// As for [`adopt`].
 #[inline(always)]
-unsafe fn role<R: Read>(sk: *const u8) -> u8 {
+pub unsafe fn role<R: Read>(sk: *const u8) -> u8 {
     // SAFETY: `sk` is a `struct sock`; the member is 32 bits wide since Linux 5.4.
     let is_copy = SOCK_BACKLOG_MAX.exists() && unsafe { R::field::<u32>(sk, &SOCK_BACKLOG_MAX) } > 0;
     if is_copy { ROLE_INBOUND } else { ROLE_UNKNOWN }

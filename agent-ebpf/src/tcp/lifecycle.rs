@@ -103,7 +103,7 @@ pub fn new_conn(owner: Owner, role: u8, flags: u8) -> Conn {
         role,
         flags,
         established: 0,
-        _pad: 0,
+        pass: 0,
         asked_addr: [0; 16],
         asked_port: 0,
         mark: [0; 3],

@@ -157,6 +157,7 @@ fn only_by(feature: FeatureId) -> &'static [&'static Metric] {
         FeatureId::ProcessExits
         | FeatureId::ProcessOom
         | FeatureId::DiskIo
+        | FeatureId::TcpUnfiled
         | FeatureId::CgroupDirectories
         | FeatureId::UdpPeers
         | FeatureId::UdpReleases => &[],

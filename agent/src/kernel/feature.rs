@@ -16,6 +16,8 @@ pub enum FeatureId {
     TcpLifecycle,
     /// Open sockets with owners and counters.
     TcpSockets,
+    /// Open sockets that no file leads to.
+    TcpUnfiled,
     /// Processes with their cgroups.
     ProcessTasks,
     /// Open files by process.
@@ -79,6 +81,7 @@ impl FeatureId {
     pub const ALL: &'static [Self] = &[
         Self::TcpLifecycle,
         Self::TcpSockets,
+        Self::TcpUnfiled,
         Self::ProcessTasks,
         Self::ProcessFiles,
         Self::ProcessExits,
@@ -100,6 +103,7 @@ impl FeatureId {
         match self {
             Self::TcpLifecycle => ("tcp", "lifecycle"),
             Self::TcpSockets => ("tcp", "sockets"),
+            Self::TcpUnfiled => ("tcp", "unfiled"),
             Self::ProcessTasks => ("process", "tasks"),
             Self::ProcessFiles => ("process", "files"),
             Self::ProcessExits => ("process", "exits"),
@@ -125,6 +129,7 @@ impl FeatureId {
                 Choice::Tracepoint("tcp_state_tp", "sock", "inet_sock_set_state"),
             ],
             Self::TcpSockets | Self::UdpSockets | Self::ProcessFiles => FILES,
+            Self::TcpUnfiled => &[Choice::Iterator("tcp_iter", "tcp")],
             Self::ProcessTasks => &[Choice::Iterator("task_iter", "task")],
             Self::ProcessExits => &[Choice::BtfTracepoints(&[("task_exit", "sched_process_exit")])],
             Self::ProcessOom => &[
@@ -208,6 +213,9 @@ impl FeatureId {
             Self::TcpLifecycle => "TCP connections are not counted",
             Self::TcpSockets => {
                 "bytes and retransmits are not seen before a connection's end, connections older than the agent not at all"
+            }
+            Self::TcpUnfiled => {
+                "bytes of connections that no open file leads to, as the kernel's own to a file server, are not seen before their end, and those older than the agent not at all"
             }
             Self::ProcessTasks => "processes are listed from /proc instead",
             Self::ProcessFiles => "open files and sockets are not counted",

@@ -16,6 +16,7 @@ use super::{
     series::SeriesLabels,
     suspects::Suspects,
     traffic,
+    unfiled::Unfiled,
 };
 use crate::edges::EdgeStats;
 use crate::enrich::runtimes::Inspector;
@@ -99,6 +100,7 @@ pub struct Core {
     last_at: UnixMillis,
     /// When everything was last looked at.
     observed: BootNanos,
+    pub(super) unfiled: Unfiled,
     suspects: Suspects,
 }
 
@@ -117,6 +119,7 @@ impl Core {
             last: None,
             last_at: UnixMillis::default(),
             observed: BootNanos(0),
+            unfiled: Unfiled::default(),
             suspects: Suspects::default(),
             parts,
         };
@@ -378,7 +381,8 @@ fn next_timestamp(last: UnixMillis, now: UnixMillis) -> UnixMillis {
     if now.0 > last.0 || last.0 - now.0 > MOMENT_MS { now } else { UnixMillis(last.0 + 1) }
 }
 
-fn before(now: BootNanos, duration: Duration) -> BootNanos {
+/// So long before a moment.
+pub(super) fn before(now: BootNanos, duration: Duration) -> BootNanos {
     BootNanos(now.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
 }
 

@@ -357,6 +357,7 @@ impl Connections {
             flow: None,
             counted: baseline,
             credited: baseline,
+            is_credited: false,
             start: Start::Unseen,
             local: socket.local,
             actual: socket.actual_destination().ip(),
@@ -392,8 +393,11 @@ impl Connections {
         connection.add_to(totals, &now);
         let Some(key) = connection.flow else { return };
         let (before, actual) = (connection.credited, connection.actual);
-        connection.credited = connection.counted;
-        self.flows.at(key, socket.at).add(&before, &Some(connection.counted));
+        // Most connections are idle, and their flows are spared the look.
+        if before != connection.counted || !connection.is_credited {
+            (connection.credited, connection.is_credited) = (connection.counted, true);
+            self.flows.at(key, socket.at).add(&before, &Some(connection.counted));
+        }
         if let (Direction::Outbound, SocketKind::Open, Some(seen)) =
             (key.direction, socket.kind, socket.round_trip)
         {

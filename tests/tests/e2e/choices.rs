@@ -113,7 +113,8 @@ fn hold(service: &ServiceCgroup, address: &str, count: u32) -> Command {
 fn without_the_iterator_of_sockets_connects_and_bytes_are_exact_at_their_end() {
     require!(Need::Root);
     let directory = tempfile::tempdir().expect("create a directory");
-    let (agent, service) = (refusing("file_iter,file_iter_probed").start(), ServiceCgroup::new("by-transition"));
+    let (agent, service) =
+        (refusing("file_iter,file_iter_probed").start(), ServiceCgroup::new("by-transition"));
     let address = free_address().to_string();
     let closed = free_address().to_string();
     let _server = serve(traffic(&[]), &address, directory.path());

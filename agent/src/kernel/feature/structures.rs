@@ -27,6 +27,7 @@ const TCP_SOCKETS: &[&str] = &[
     "cgroup",
     "kernfs_node",
 ];
+const TCP_UNFILED: &[&str] = &["socket", "sock", "net", "inet_sock", "tcp_sock"];
 const TASKS: &[&str] = &["task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node"];
 const DISK_IO: &[&str] = &[
     "bio",
@@ -81,6 +82,7 @@ impl FeatureId {
         match self {
             Self::TcpLifecycle => TCP_LIFECYCLE,
             Self::TcpSockets => TCP_SOCKETS,
+            Self::TcpUnfiled => TCP_UNFILED,
             Self::ProcessTasks | Self::ProcessExits | Self::ProcessOom => TASKS,
             Self::DiskIo => DISK_IO,
             Self::RunQueue => RUN_QUEUE,

@@ -28,6 +28,8 @@ pub struct Connection {
     pub counted: Counters,
     /// What its flow has of it; waits for the flow where none is known yet.
     pub credited: Counters,
+    /// Whether its flow was told once, be it that nothing was new: traffic that is measured is not absent.
+    pub is_credited: bool,
     /// What became of its start.
     pub start: Start,
     /// Own address.
