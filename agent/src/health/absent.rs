@@ -175,15 +175,12 @@ static TCP_TRANSITIONS: [&Metric; 8] = [
     &tcp::INBOUND_RESETS_TOTAL,
 ];
 /// Of open sockets.
-static TCP_NUMBERS: [&Metric; 5] = [
+static TCP_NUMBERS: [&Metric; 3] =
+    [&tcp::LISTEN_BACKLOG, &tcp::LISTEN_BACKLOG_MAX, &tcp::LISTEN_OVERFLOWS_TOTAL];
+/// Of open sockets, and at their end where the hook passes the socket.
+static TCP_COUNTERS: [&Metric; 9] = [
     &tcp::LATENCY_SECONDS,
     &tcp::MIN_RTT_SECONDS,
-    &tcp::LISTEN_BACKLOG,
-    &tcp::LISTEN_BACKLOG_MAX,
-    &tcp::LISTEN_OVERFLOWS_TOTAL,
-];
-/// Of open sockets, and at their end where the hook passes the socket.
-static TCP_COUNTERS: [&Metric; 7] = [
     &tcp::RETRANSMITS_TOTAL,
     &tcp::BYTES_SENT_TOTAL,
     &tcp::BYTES_RECEIVED_TOTAL,

@@ -5,7 +5,7 @@
 //! arrive does not matter, and a connection found open when the agent starts begins at a baseline.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use foldhash::{HashMap, HashMapExt as _};
 
@@ -107,7 +107,7 @@ impl Connections {
         ended.into_iter().collect()
     }
 
-    /// Round-trip times of the last pass.
+    /// Round-trip times of the last pass, and of what ended.
     pub fn round_trips(&self) -> &RoundTrips {
         &self.round_trips
     }
@@ -168,6 +168,7 @@ impl Connections {
     pub fn merge_workload(&mut self, from: WorkloadIx, into: WorkloadIx) {
         let moved = self.flows.merge_workload(from, into);
         self.failures.merge_workload(from, into);
+        self.round_trips.merge_workload(from, into);
         let queues = self.backlogs.merge_workload(from, into);
         self.overflows.rename(&queues);
         self.listeners.merge_workload(from, into);
@@ -183,6 +184,7 @@ impl Connections {
         self.flows.drop_idle(idle_since);
         self.failures.drop_idle(idle_since);
         self.backlogs.drop_idle(idle_since);
+        self.round_trips.drop_idle(idle_since);
         self.listeners.shrink();
         shrink(&mut self.open);
         if retired.is_empty() {
@@ -192,6 +194,7 @@ impl Connections {
         self.flows.drop_workloads(&retired);
         self.failures.drop_workloads(&retired);
         self.backlogs.drop_workloads(&retired);
+        self.round_trips.drop_workloads(&retired);
         self.overflows.forget(&retired);
         self.listeners.disown(&retired);
         // A socket that outlived its processes must not make rows of a workload that is gone, which nobody would
@@ -293,6 +296,7 @@ impl Connections {
         flow.establish(0);
         flow.add(&Counters::default(), &socket.counters);
         flow.end(socket.end);
+        self.observe_round_trip(key, socket.actual_destination().ip(), socket);
     }
 
     /// Whose a connection is, and to what it leads. An accepted one belongs to its listener until a process is known.
@@ -398,10 +402,16 @@ impl Connections {
             (connection.credited, connection.is_credited) = (connection.counted, true);
             self.flows.at(key, socket.at).add(&before, &Some(connection.counted));
         }
-        if let (Direction::Outbound, SocketKind::Open, Some(seen)) =
-            (key.direction, socket.kind, socket.round_trip)
-        {
-            self.round_trips.observe(key.workload, actual, seen);
+        self.observe_round_trip(key, actual, socket);
+    }
+
+    /// Takes an outbound connection's estimates, by the address behind any translation.
+    fn observe_round_trip(&mut self, key: FlowKey, actual: IpAddr, socket: &TcpSocket) {
+        let (Direction::Outbound, Some(seen)) = (key.direction, socket.round_trip) else { return };
+        match socket.kind {
+            SocketKind::Open => self.round_trips.observe(key.workload, actual, seen),
+            SocketKind::Closed => self.round_trips.observe_ended(key.workload, actual, seen, socket.at),
+            _ => {}
         }
     }
 

@@ -36,6 +36,6 @@ pub struct Stats {
     pub failures_folded: Folded,
     /// Addresses listened on whose drops were folded.
     pub backlogs_folded: Folded,
-    /// Addresses whose round-trip times were left out, at every pass anew.
+    /// Addresses whose round-trip times were left out, at every pass and every end anew.
     pub round_trips_folded: Folded,
 }

@@ -156,7 +156,6 @@ fn without_iterators(agent: &Agent) -> Result<()> {
     absent(
         agent,
         &[
-            "container_net_tcp_min_rtt_seconds",
             "container_net_tcp_listen_backlog",
             "container_resources_open_files",
             "container_net_udp_receive_drops_total",

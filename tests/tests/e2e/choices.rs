@@ -133,7 +133,10 @@ fn without_the_iterator_of_sockets_connects_and_bytes_are_exact_at_their_end() {
         ("container_net_tcp_failed_connects_total", &failed, 3.0),
         ("container_net_tcp_active_connections", &destination, 0.0),
     ]);
-    assert_absent(&agent, &["container_net_tcp_min_rtt_seconds", "container_net_tcp_listen_backlog"]);
+    let way = [("container_id", service.id()), ("destination_ip", "127.0.0.1")];
+    let metrics = agent.metrics().expect("scrape");
+    assert!(metrics.sum("container_net_tcp_min_rtt_seconds", &way) > 0.0, "ends tell the round trip");
+    assert_absent(&agent, &["container_net_tcp_listen_backlog"]);
 }
 
 #[test]

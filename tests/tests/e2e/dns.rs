@@ -124,7 +124,7 @@ fn destinations_have_the_names_that_were_asked_for() {
 #[test]
 fn round_trip_times_lead_to_the_name_while_they_are_shown() {
     require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::File("/bin/busybox"));
-    let agent = Sonde::agent().start();
+    let agent = Sonde::agent().with("--forget-after", "10s").start();
     let network = Network::new("dns-delays");
     let _server = network.serve("0.0.0.0:9300");
     network.resolve("many.test");
@@ -146,6 +146,8 @@ fn round_trip_times_lead_to_the_name_while_they_are_shown() {
     );
     drop(client);
     agent.expect(&[("container_net_tcp_active_connections", &labels, 0.0)]);
+    let metrics = agent.metrics().expect("scrape");
+    assert!(metrics.sum("container_net_latency_seconds", &delay) > 0.0, "the last that is known of the way");
     wait::until("the address to have no name", || {
         let metrics = agent.metrics().map_err(|error| format!("{error:#}"))?;
         let named = metrics.select("ip_to_fqdn", &[("ip", MANY[1])]).len();

@@ -64,6 +64,31 @@ fn an_orderly_end_is_no_reset() {
 }
 
 #[test]
+fn connections_too_short_for_a_pass_leave_their_round_trip() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let namespace = Netns::new();
+    let agent = Sonde::agent().start();
+    for (ip, address) in [("127.0.0.1", "127.0.0.1:7203"), ("::1", "[::1]:7204")] {
+        let _server = serve(namespace.command(TRAFFIC), address, directory.path());
+        run(namespace.command(TRAFFIC).args(["connect", address, "20"]));
+        let to_server = [("container_id", "/host/traffic"), ("destination", address)];
+        agent.expect(&[
+            ("container_net_tcp_successful_connects_total", &to_server, 20.0),
+            ("container_net_tcp_active_connections", &to_server, 0.0),
+        ]);
+        let way = [("container_id", "/host/traffic"), ("destination_ip", ip)];
+        // And not for one snapshot only.
+        let [first, second] = [(); 2].map(|()| agent.metrics().expect("scrape"));
+        for metrics in [&first, &second] {
+            let [smallest, smooth] = ["tcp_min_rtt_seconds", "latency_seconds"]
+                .map(|metric| metrics.sum(&format!("container_net_{metric}"), &way));
+            assert!(smallest > 0.0 && smallest <= smooth && smooth < 1.0, "{smallest} s, {smooth} s");
+        }
+    }
+}
+
+#[test]
 fn containers_reset_each_other_and_know_their_round_trip() {
     require!(Need::Root, Need::Tool("dockerd"), Need::File("/bin/busybox"), Need::Tool("prometheus"));
     let docker = docker();

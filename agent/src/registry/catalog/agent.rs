@@ -145,7 +145,7 @@ super::catalog! {
         "Addresses whose name made room for newer ones before its time: within the share of the container that asked, or of the node",
         from "the table of names";
     SERIES_FOLDED_TOTAL: Counter "sonde_agent_series_folded_total" ["table", "cap"]
-        "Things folded into the series `~overflow` of their container, or left out where there is none, by table (destinations, failures, listeners: accept queues, at every pass anew, addresses: listened on, at every snapshot anew, round_trips: addresses whose latency is left out, at every pass anew, volumes: mounts that are left out, at every look anew, names: addresses whose name is `~overflow`, or with the node's cap none) and by cap (container, node)",
+        "Things folded into the series `~overflow` of their container, or left out where there is none, by table (destinations, failures, listeners: accept queues, at every pass anew, addresses: listened on, at every snapshot anew, round_trips: addresses whose latency is left out, at every pass and every end of a connection anew, volumes: mounts that are left out, at every look anew, names: addresses whose name is `~overflow`, or with the node's cap none) and by cap (container, node)",
         from "the tables";
     PUSH_TICKS_TOTAL: Counter "sonde_agent_push_ticks_total" ["result"]
         "Intervals at which a snapshot was due, by what became of it: appended, missed, failed",

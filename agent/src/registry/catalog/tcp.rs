@@ -43,10 +43,10 @@ super::catalog! {
         from "tcp_sock.bytes_received at every snapshot and at destroy, without the FIN";
     LATENCY_SECONDS: Gauge "container_net_latency_seconds" ["destination_ip"]
         "Round-trip time between the container and a remote address",
-        from "tcp_sock.srtt_us: the smallest among the open outbound connections to the address";
+        from "tcp_sock.srtt_us: the smallest among the open outbound connections to the address; while none is open, among those that ended last, within 15 s of each other, until --forget-after";
     MIN_RTT_SECONDS: Gauge "container_net_tcp_min_rtt_seconds" ["destination_ip"]
         "Smallest round-trip time between the container and a remote address in the kernel's window of five minutes: the path without queues",
-        from "tcp_sock.rtt_min: the smallest among the open outbound connections to the address";
+        from "tcp_sock.rtt_min: the smallest among the open outbound connections to the address; while none is open, among those that ended last, within 15 s of each other, until --forget-after";
     LISTEN_BACKLOG: Gauge "container_net_tcp_listen_backlog" ["listen_addr"]
         "Connections that wait to be accepted; the address is the socket's own, for a wildcard has one queue for all addresses",
         from "iter/task_file, sock.sk_ack_backlog";

@@ -437,6 +437,38 @@ fn round_trips_are_of_the_backend_behind_a_service() {
 }
 
 #[test]
+fn connections_too_short_for_a_pass_leave_their_round_trip() {
+    let mut tables = tables();
+    let [seen, other] = [250, 400].map(|srtt_us| RoundTrip { srtt_us, min_us: Some(200) });
+    let backend: SocketAddr = "10.0.1.7:8080".parse().unwrap();
+    let ended = |sock| with((1, 1), socket(SocketKind::Closed, sock, 20));
+    let closed = |sock| TcpSocket { round_trip: Some(seen), ..ended(sock) };
+    let started = TcpSocket { actual: Some(backend), ..socket(SocketKind::Connected, 1, 10) };
+    tables.handle(started, Some(CLIENT), &mut ());
+    tables.handle(closed(1), Some(CLIENT), &mut ());
+    // One whose start was lost, and one that was accepted.
+    tables.handle(TcpSocket { round_trip: Some(other), ..closed(2) }, Some(CLIENT), &mut ());
+    tables.handle(TcpSocket { role: Role::Inbound, ..closed(3) }, Some(SERVER), &mut ());
+    let found = |tables: &Connections| {
+        let mut found: Vec<_> = tables.round_trips().iter().collect();
+        found.sort_unstable_by_key(|(workload, ip, _)| (*workload, *ip));
+        found
+    };
+    let both = |owner| [(owner, "10.0.0.2".parse().unwrap(), other), (owner, backend.ip(), seen)];
+    for pass in [30, 40] {
+        tables.begin_pass();
+        tables.finish_pass(BootNanos(pass), &mut ());
+        assert_eq!(found(&tables), both(CLIENT));
+    }
+    tables.merge_workload(CLIENT, WorkloadIx(3));
+    assert_eq!(found(&tables), both(WorkloadIx(3)));
+    tables.collect_garbage(BootNanos(20), &[]);
+    assert_eq!(found(&tables).len(), 2);
+    tables.collect_garbage(BootNanos(21), &[]);
+    assert_eq!(found(&tables), []);
+}
+
+#[test]
 fn totals_have_what_nobody_owns_and_what_is_folded() {
     let limits = Limits { flows: Caps { workload: 0, node: 0 }, ..tables().limits };
     let (mut tables, mut totals) = (Connections::new(limits), Sum::default());
