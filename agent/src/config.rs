@@ -53,7 +53,7 @@ pub struct Config {
     pub program_statistics: bool,
     /// Younger workloads are hidden, though counted.
     pub min_container_age: Duration,
-    /// Above this number of series a container's destinations and listeners are folded into one.
+    /// Series of one container: its destinations and listeners are folded before it has more.
     pub max_series_per_container: usize,
     /// Above this number of series on the node, those of the largest containers are left out.
     pub max_series: usize,

@@ -24,6 +24,7 @@ pub mod registry;
 pub mod resources;
 mod run;
 pub mod serve;
+pub mod shares;
 pub mod shutdown;
 pub mod state;
 pub mod telemetry;

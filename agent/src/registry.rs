@@ -19,6 +19,7 @@ pub use check::Rejections;
 pub use encode::{Compression, Exposition, Format};
 pub use histogram::{Buckets, Histogram};
 pub use labels::Labels;
+pub use limit::SeriesCaps;
 pub use metric::{Kind, Metric, Scope};
 pub use point::{Point, float_text};
 pub use reference::reference;

@@ -20,9 +20,10 @@ use crate::kernel::{FeatureId, FeatureStatus, Kernel, Options, Unwanted};
 use crate::networks::NodeTotals;
 use crate::node::{NodeIdentity, NodeReader};
 use crate::observer::{self, Parts};
-use crate::registry::Labels;
+use crate::registry::{Labels, SeriesCaps};
 use crate::resources::{CgroupMounts, Controller};
-use crate::state::{Caps, Connections, Datagrams, Limits, NAMES_MAX, Names};
+use crate::shares::Shares;
+use crate::state::{Connections, Datagrams, Limits, NAMES_MAX, Names};
 use crate::translate::{Status, Translator};
 
 /// Runs the agent until `stop` is cancelled, then ends it in order: programs see no more events, the ring is taken
@@ -65,8 +66,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         common: common_labels(&identity),
         identity,
         proc_root: config.proc_root.clone(),
-        listening: Caps { workload: config.max_series_per_container / 2, node: config.max_series / 4 },
-        max_series: config.max_series,
+        listening: shares(&config).addresses,
+        max_series: SeriesCaps { container: config.max_series_per_container, node: config.max_series },
         forget_after: config.forget_after,
     });
     if let Some(address) = edges.address() {
@@ -194,23 +195,25 @@ fn demand(config: &Config, features: &[FeatureStatus], translation: &[Status]) -
     Ok(())
 }
 
+fn shares(config: &Config) -> Shares {
+    Shares::new(config.max_series_per_container, config.max_series)
+}
+
 fn limits(config: &Config) -> Limits {
+    let Shares { flows, failures, backlogs, round_trips, .. } = shares(config);
     Limits {
         connections: CONNS_MAX,
         listeners: LISTENERS_MAX,
-        flows: Caps {
-            workload: config.max_series_per_container / SERIES_PER_FLOW,
-            node: config.max_series / SERIES_PER_FLOW,
-        },
+        flows,
+        failures,
+        backlogs,
+        round_trips,
         ephemeral_ports: config.ephemeral_ports.clone(),
     }
 }
 
 /// Listening sockets that are shown at once; a host with a service per port of the ephemeral range stays below.
 const LISTENERS_MAX: usize = 32_768;
-
-/// Series that one destination makes at most: 14 of the histogram of handshakes, two of resets, six numbers.
-const SERIES_PER_FLOW: usize = 14 + 2 + 6;
 
 fn workload_settings(config: &Config) -> Settings {
     Settings {

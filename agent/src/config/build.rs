@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cloud::{CloudInfo, CloudSettings, MetadataService};
 use crate::gpu::Library;
+use crate::shares::MIN_OF_CONTAINER;
 
 use super::settings::setting;
 use super::sources::{Given, Sources};
@@ -35,7 +36,7 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
         hide_system_services: read.switch("hide-system-services"),
         min_container_age: read.duration("min-container-age", Duration::ZERO..=Duration::from_secs(86_400)),
         forget_after: read.duration("forget-after", Duration::from_secs(10)..=Duration::from_secs(86_400)),
-        max_series_per_container: read.number("max-series-per-container", 100..=1_000_000),
+        max_series_per_container: read.number("max-series-per-container", MIN_OF_CONTAINER..=1_000_000),
         max_series: read.number("max-series", 1_000..=10_000_000),
         ephemeral_ports: read.ephemeral_ports(),
         networks: read.networks(),

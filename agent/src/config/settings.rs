@@ -122,7 +122,7 @@ pub static SETTINGS: &[Setting] = &[
         "End the series of containers that are gone and of destinations without connections after so long",
     ),
     Setting::one("max-series-per-container", "NUMBER", "10000", "100 to 1000000")
-        .help("Fold destinations and listeners of a container into one when it has more series"),
+        .help("Fold destinations and listeners of a container, each kind in its share, before it has more series"),
     Setting::one("max-series", "NUMBER", "200000", "1000 to 10000000")
         .help("Leave out series of the containers with the most when all have more together"),
     Setting::one("ephemeral-port-range", "RANGE", "none", "none, or LOW-HIGH with ports from 1 to 65535")

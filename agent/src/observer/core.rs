@@ -29,7 +29,7 @@ use crate::model::{BootNanos, HostPid, Role, TcpSocket, UnixMillis};
 use crate::networks::NodeTotals;
 use crate::node::{self, NodeIdentity, NodeReader};
 use crate::probes::{self, Event, cgroup::CgroupEvent};
-use crate::registry::{Labels, Rejections, Snapshot, SnapshotBuilder};
+use crate::registry::{Labels, Rejections, SeriesCaps, Snapshot, SnapshotBuilder};
 use crate::resources::DiskNames;
 use crate::state::{Caps, Connections, Datagrams, Measurements, Names};
 use crate::telemetry::{QueueFill, Telemetry};
@@ -79,8 +79,8 @@ pub struct Parts {
     pub proc_root: PathBuf,
     /// Listening addresses shown; more are folded into one per workload.
     pub listening: Caps,
-    /// Series of all containers together; what is beyond is left out.
-    pub max_series: usize,
+    /// Series of a container, and of all together; what is beyond is left out.
+    pub max_series: SeriesCaps,
     /// A flow without open connections is dropped after this long without an event.
     pub forget_after: Duration,
 }

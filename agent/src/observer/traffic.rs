@@ -121,3 +121,42 @@ fn inbound(
         builder.number(&catalog::INBOUND_RETRANSMITS_TOTAL, owner, &labels.full, retransmits as f64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{End, UnixMillis, WorkloadIx};
+    use crate::registry::Value;
+    use crate::shares::{INBOUND, OUTBOUND};
+    use crate::state::{FlowKey, NAMES_MAX, Peer};
+
+    /// Series of a flow that counted everything.
+    fn series_of(direction: Direction) -> usize {
+        let mut flow = Flow::default();
+        flow.establish(7);
+        flow.end(End::ResetReceived);
+        flow.end(End::ResetSent);
+        flow.add(&Counters::default(), &Some(Counters { sent: 1, received: 1, retransmits: 1 }));
+        let peer = Peer::direct("10.0.0.1:80".parse().unwrap());
+        let (mut series, mut builder) = (SeriesLabels::default(), SnapshotBuilder::default());
+        let labels = series.of(&FlowKey { workload: WorkloadIx(1), direction, peer }, &Names::new(NAMES_MAX));
+        let owner = Labels::new([("container_id", "/docker/1")]);
+        match direction {
+            Direction::Outbound => outbound(&flow, true, &owner, labels, &mut builder),
+            Direction::Inbound => inbound(&flow, true, &owner, labels, &mut builder),
+        }
+        let snapshot = builder.build(UnixMillis(0), Labels::empty());
+        let samples = snapshot.families.iter().flat_map(|family| &family.samples);
+        let size = |value: &Value| match value {
+            Value::Number(_) => 1,
+            // With the bucket of +Inf, the sum and the count.
+            Value::Histogram(histogram) => histogram.cumulative().count() + 3,
+        };
+        samples.filter(|sample| sample.owner == owner).map(|sample| size(&sample.value)).sum()
+    }
+
+    #[test]
+    fn a_flow_makes_as_many_series_as_its_share_was_made_for() {
+        assert_eq!([Direction::Outbound, Direction::Inbound].map(series_of), [OUTBOUND, INBOUND]);
+    }
+}

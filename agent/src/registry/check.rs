@@ -17,6 +17,8 @@ pub struct Rejections {
     pub invalid_value: u64,
     /// A label that is malformed, reserved, not declared by the metric, or given twice.
     pub invalid_label: u64,
+    /// A series beyond the cap on those of its container.
+    pub container_limit: u64,
     /// A series of a container beyond the node's cap on all series.
     pub node_limit: u64,
 }
@@ -27,15 +29,17 @@ impl Rejections {
         self.duplicate += other.duplicate;
         self.invalid_value += other.invalid_value;
         self.invalid_label += other.invalid_label;
+        self.container_limit += other.container_limit;
         self.node_limit += other.node_limit;
     }
 
     /// Every reason with its count, also those that never occurred.
-    pub fn by_reason(&self) -> [(&'static str, u64); 4] {
+    pub fn by_reason(&self) -> [(&'static str, u64); 5] {
         [
             ("duplicate", self.duplicate),
             ("invalid_value", self.invalid_value),
             ("invalid_label", self.invalid_label),
+            ("container_limit", self.container_limit),
             ("node_limit", self.node_limit),
         ]
     }
@@ -260,7 +264,7 @@ mod tests {
         assert_eq!(snapshot.rejections.duplicate, 8);
         assert_eq!(
             values(&snapshot, &crate::registry::catalog::agent::SERIES_REJECTED_TOTAL),
-            [8.0, 0.0, 0.0, 0.0]
+            [8.0, 0.0, 0.0, 0.0, 0.0]
         );
         assert_eq!(values(&snapshot, &crate::registry::catalog::agent::SERIES), [snapshot.series() as f64]);
     }

@@ -28,7 +28,7 @@ impl Buckets {
     }
 
     /// The bounds, without `+Inf`.
-    pub fn bounds(self) -> &'static [f64] {
+    pub const fn bounds(self) -> &'static [f64] {
         self.0
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::check::{Check, Rejections};
-use super::{Histogram, Labels, Metric, Scope, catalog, limit};
+use super::{Histogram, Labels, Metric, Scope, SeriesCaps, catalog, limit};
 use crate::model::UnixMillis;
 
 /// A value of a sample.
@@ -81,7 +81,7 @@ pub struct SnapshotBuilder {
     families: Vec<Family>,
     index: HashMap<&'static str, usize>,
     rejections: Rejections,
-    max_series: Option<usize>,
+    caps: Option<SeriesCaps>,
     container_labels: Option<Arc<Labels>>,
 }
 
@@ -91,10 +91,10 @@ impl SnapshotBuilder {
         Self { rejections, ..Self::default() }
     }
 
-    /// Leaves out series of containers above so many in all.
+    /// Leaves out series of containers above so many.
     #[must_use]
-    pub fn limited_to(mut self, max: usize) -> Self {
-        self.max_series = Some(max);
+    pub fn limited_to(mut self, caps: SeriesCaps) -> Self {
+        self.caps = Some(caps);
         self
     }
 
@@ -133,8 +133,8 @@ impl SnapshotBuilder {
             check.retain_valid(family);
         }
         self.rejections.add(check.finish());
-        if let Some(max) = self.max_series {
-            self.rejections.node_limit += limit::enforce(&mut self.families, max);
+        if let Some(caps) = self.caps {
+            self.rejections.add(limit::enforce(&mut self.families, caps));
         }
         self.families.retain(|family| !family.samples.is_empty());
         self.reindex();

@@ -11,6 +11,12 @@ pub struct Limits {
     pub connections: usize,
     /// Destinations, and likewise addresses that workloads accept on.
     pub flows: Caps,
+    /// Destinations of failed attempts.
+    pub failures: Caps,
+    /// Addresses whose accept queues are shown.
+    pub backlogs: Caps,
+    /// Remote addresses with round-trip times.
+    pub round_trips: Caps,
     /// Listening sockets.
     pub listeners: usize,
     /// Remote ports that are folded into the overflow, because nothing stable listens there.

@@ -130,7 +130,7 @@ super::catalog! {
         "Series in the snapshot",
         from "the registry";
     SERIES_REJECTED_TOTAL: Counter "sonde_agent_series_rejected_total" ["reason"]
-        "Samples left out of a snapshot because they would have made it invalid",
+        "Samples left out of a snapshot because they would have made it invalid, or a container (container_limit) or the node (node_limit) have more series than it may",
         from "the registry";
     UDP_UNOWNED_TOTAL: Counter "sonde_agent_udp_unowned_total" []
         "UDP messages whose container could not be told; they are counted nowhere else",

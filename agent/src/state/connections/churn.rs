@@ -2,15 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use super::tests::{socket, with};
+use super::tests::{limits, socket, with};
 use super::*;
-use crate::model::{Failure, RoundTrip};
+use crate::model::{Backlog, Failure, RoundTrip};
+use crate::shares::Shares;
 use crate::state::Caps;
 
 const CAPS: Caps = Caps { workload: 100, node: 450 };
 
 fn tables() -> Connections {
-    Connections::new(Limits { connections: 1000, flows: CAPS, listeners: 10, ephemeral_ports: None })
+    Connections::new(limits(CAPS))
 }
 
 fn remote(number: u32) -> SocketAddr {
@@ -114,4 +115,30 @@ fn peers_of_open_connections_take_round_trips_of_the_caps() {
     tables.collect_garbage(BootNanos(1000), &[]);
     assert_eq!(tables.round_trips().iter().count(), 0);
     assert!(tables.round_trips().capacity() < 200);
+}
+
+#[test]
+fn a_container_that_does_everything_keeps_to_its_shares() {
+    const MANY: u32 = 2000;
+    let shares = Shares::new(1000, 1_000_000);
+    let Shares { flows, failures, round_trips, backlogs, .. } = shares;
+    let listeners = MANY as usize;
+    let caps = Limits { flows, failures, round_trips, backlogs, listeners, ..limits(CAPS) };
+    let (mut tables, owner) = (Connections::new(caps), WorkloadIx(1));
+    for number in 0..MANY {
+        pass_through(&mut tables, number, owner);
+        let local = SocketAddr::from((Ipv4Addr::from_bits(0x7f00_0000 + number), 80));
+        let sock = u64::from(MANY + number);
+        let queue = Some(Backlog { length: 1, max: 2, drops: 3 });
+        let listening = TcpSocket { local, backlog: queue, ..socket(SocketKind::Listening, sock, 1) };
+        tables.handle(listening, Some(owner), &mut ());
+        let accepted =
+            TcpSocket { role: Role::Inbound, local, ..socket(SocketKind::Accepted, sock + 10_000, 1) };
+        tables.handle(accepted, Some(owner), &mut ());
+    }
+    // Besides the shares, the rows of everything beyond: of destinations, and of addresses accepted on.
+    assert_eq!(tables.flows().len(), flows.workload + 2);
+    assert_eq!(tables.failures().len(), failures.workload + 1);
+    assert_eq!(tables.backlogs().len(), backlogs.workload + 1);
+    assert_eq!(tables.round_trips().iter().count(), round_trips.workload);
 }

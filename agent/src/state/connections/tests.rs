@@ -9,12 +9,20 @@ pub(super) const CLIENT: WorkloadIx = WorkloadIx(1);
 pub(super) const SERVER: WorkloadIx = WorkloadIx(2);
 
 pub(super) fn tables() -> Connections {
-    Connections::new(Limits {
+    Connections::new(limits(Caps { workload: 100, node: 1000 }))
+}
+
+/// The same caps for every table.
+pub(super) fn limits(caps: Caps) -> Limits {
+    Limits {
         connections: 1000,
-        flows: Caps { workload: 100, node: 1000 },
+        flows: caps,
+        failures: caps,
+        backlogs: caps,
+        round_trips: caps,
         listeners: 10,
         ephemeral_ports: None,
-    })
+    }
 }
 
 pub(super) fn socket(kind: SocketKind, sock: u64, at: u64) -> TcpSocket {
@@ -322,12 +330,7 @@ fn a_lost_end_is_swept_and_unknown_sockets_are_handed_back() {
 
 #[test]
 fn a_full_table_refuses_and_counts() {
-    let limits = Limits {
-        connections: 2,
-        flows: Caps { workload: 10, node: 100 },
-        listeners: 10,
-        ephemeral_ports: None,
-    };
+    let limits = Limits { connections: 2, ..limits(Caps { workload: 10, node: 100 }) };
     let mut tables = Connections::new(limits);
     for sock in 0..5 {
         tables.handle(socket(SocketKind::Connected, sock, 10), Some(CLIENT), &mut ());
@@ -345,12 +348,8 @@ fn a_full_table_refuses_and_counts() {
 
 #[test]
 fn ephemeral_ports_are_folded() {
-    let limits = Limits {
-        connections: 10,
-        flows: Caps { workload: 10, node: 100 },
-        listeners: 10,
-        ephemeral_ports: Some(32768..=60999),
-    };
+    let ephemeral_ports = Some(32768..=60999);
+    let limits = Limits { ephemeral_ports, ..limits(Caps { workload: 10, node: 100 }) };
     let mut tables = Connections::new(limits);
     for port in [40000, 40001, 40002] {
         let remote = SocketAddr::from(([10, 0, 0, 2], port));
