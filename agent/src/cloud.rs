@@ -2,7 +2,7 @@
 //!
 //! The firmware's table (DMI) names the provider; only then is the provider's metadata service asked, at the address that
 //! this provider documents. Nothing is ever guessed by sending a request. A task of its own asks, again and again until
-//! it has an answer, so neither the start nor a snapshot waits. Settings win over what the provider says.
+//! it has an answer; the first snapshots wait for it a little, and nothing else does. Settings win over what the provider says.
 
 mod client;
 mod dmi;
@@ -258,6 +258,11 @@ impl Cloud {
     /// Whether the first question is still to be answered.
     pub fn is_asking(&self) -> bool {
         matches!(self.state(), State::Asking)
+    }
+
+    /// Whether there is nothing more to come: the answer is here, or nobody is asked. An attempt that failed is neither.
+    pub fn is_known(&self) -> bool {
+        matches!(self.state(), State::Known(_) | State::Unasked(_))
     }
 
     /// Why there is no complete series; `None` when there is.

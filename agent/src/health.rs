@@ -83,8 +83,12 @@ impl Board {
             "push": push,
         });
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
-        self.ready.store(true, Ordering::Release);
         self.beat();
+    }
+
+    /// Series can be asked for, after the first look at everything.
+    pub fn open(&self) {
+        self.ready.store(true, Ordering::Release);
     }
 }
 
@@ -128,7 +132,7 @@ impl Health for Board {
         if self.ready.load(Ordering::Acquire) {
             Ok(())
         } else {
-            Err("the first pass is not finished".to_owned())
+            Err("the first pass is not finished, or the cloud has yet to tell its zone".to_owned())
         }
     }
 

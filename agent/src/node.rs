@@ -133,6 +133,11 @@ impl NodeReader {
         !self.cloud.is_asking() && !self.gpus.may_be_loading()
     }
 
+    /// Whether the cloud's region and zone are known, or nobody is asked for them.
+    pub fn knows_cloud(&self) -> bool {
+        self.cloud.is_known()
+    }
+
     /// Files that could not be read or understood so far.
     pub fn failures(&self) -> u64 {
         self.failures

@@ -7,6 +7,7 @@ mod clock;
 mod core;
 mod datagrams;
 mod files;
+mod hold;
 mod latency;
 mod listening;
 mod measured;
@@ -22,7 +23,7 @@ mod traffic;
 mod unfiled;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::clock::boot as now;
 pub use self::core::{Core, Parts};
+use self::hold::Hold;
 use crate::kernel::Wakeups;
 use crate::registry::{Snapshot, Source, SourceGone};
 use crate::telemetry::QueueFill;
@@ -64,12 +66,15 @@ impl Source for Handle {
 pub struct Observer {
     core: Core,
     requests: mpsc::Receiver<Request>,
+    hold: Hold,
 }
 
 /// Makes a loop and the handle to it.
 pub fn new(parts: Parts) -> (Observer, Handle) {
     let (sender, requests) = mpsc::channel(REQUESTS);
-    (Observer { core: Core::new(parts), requests }, Handle { requests: sender })
+    let mut observer = Observer { core: Core::new(parts), requests, hold: Hold::new(Instant::now()) };
+    observer.open_when_known();
+    (observer, Handle { requests: sender })
 }
 
 impl Observer {
@@ -85,13 +90,24 @@ impl Observer {
                 biased;
                 () = detach.cancelled() => break,
                 () = half_full(wakeups.as_ref()) => self.core.drain(),
-                request = self.requests.recv() => match request {
+                request = self.requests.recv(), if self.hold.is_over() => match request {
                     Some(request) => self.answer(request),
                     None => break,
                 },
-                _ = drain.tick() => self.core.tick(),
+                _ = drain.tick() => {
+                    self.core.tick();
+                    self.open_when_known();
+                }
                 _ = sweep.tick() => self.core.sweep(),
             }
+        }
+    }
+
+    /// Lets snapshots be asked for once the labels of all series are known. Until then whoever asks waits, and the loop
+    /// goes on.
+    fn open_when_known(&mut self) {
+        if self.hold.ends(self.core.knows_cloud(), Instant::now()) {
+            self.core.open();
         }
     }
 

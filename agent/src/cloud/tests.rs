@@ -379,7 +379,7 @@ fn settings(metadata: MetadataService) -> CloudSettings {
 async fn the_task_tries_again_and_settings_win() {
     let broken = StandIn::new([("PUT /latest/api/token", 500, "")]);
     let cloud = Cloud::new(Some(Provider::Aws), &settings(MetadataService::Documented));
-    assert_eq!(cloud.info(), None, "there may be an answer soon");
+    assert_eq!((cloud.info(), cloud.is_known()), (None, false), "there may be an answer soon");
     let quick = Backoff { next: Duration::from_millis(1), max: Duration::from_millis(4) };
     let client = broken.client();
     let asking = cloud.ask(Provider::Aws, &client, quick);
@@ -394,9 +394,11 @@ async fn the_task_tries_again_and_settings_win() {
     assert_eq!(line(&cloud.info().unwrap()), "aws   large  here    ");
     assert!(cloud.absent().unwrap().contains("status 500"));
     assert!(cloud.container_labels().iter().next().is_none(), "the zone is not known");
+    assert!(!cloud.is_known(), "the next attempt may tell it");
 
     let works = StandIn::new(EC2);
     cloud.ask(Provider::Aws, &works.client(), quick).await;
+    assert!(cloud.is_known());
     let expected = "aws 123456789012 i-0abc large spot here us-east-1b use1-az4 10.0.1.5 54.1.2.3";
     assert_eq!(line(&cloud.info().unwrap()), expected);
     let labels = cloud.container_labels();
@@ -415,6 +417,7 @@ fn without_a_provider_nobody_is_asked() {
     let never = settings(MetadataService::Never);
     assert!(Cloud::new(Some(Provider::Aws), &never).client(&never).is_none());
     assert_eq!(Cloud::none().info(), None);
+    assert!(Cloud::none().is_known() && Cloud::new(Some(Provider::Aws), &never).is_known());
 }
 
 #[test]

@@ -136,6 +136,16 @@ impl Core {
         self.parts.kernel.wakeups()
     }
 
+    /// Whether the cloud has told what it will tell, if the machine is in one.
+    pub fn knows_cloud(&self) -> bool {
+        self.parts.node.knows_cloud()
+    }
+
+    /// Says that series can be asked for.
+    pub fn open(&self) {
+        self.parts.board.open();
+    }
+
     /// Time between two looks at what should be forgotten: often enough to keep to the time for that.
     pub fn sweep_interval(&self) -> Duration {
         SWEEP_EVERY.min(self.parts.forget_after / 2)

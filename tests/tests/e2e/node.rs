@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType};
@@ -11,7 +13,7 @@ use sonde_tests::product::{Expected, Sonde};
 use sonde_tests::skip::Need;
 use sonde_tests::stand_in::StandIn;
 use sonde_tests::tsdb::{Kind, Tsdb};
-use sonde_tests::{http_server, require, wait};
+use sonde_tests::{http, http_server, require, wait};
 
 /// An agent that watches `host` and nothing else.
 #[track_caller]
@@ -401,11 +403,48 @@ fn the_cloud_labels_the_node_and_its_containers() {
         let az = sample.labels.get("az").map(String::as_str);
         assert_eq!(az, is_of_container.then_some("fsn1-dc14"), "{sample:?}");
     }
-    // The series of before the answer have ended.
+    // There never was a series without.
     prometheus.promql().expect(&[(
-        "count(container_resources_cpu_delay_seconds_total{az=\"\"}) or vector(0)".to_owned(),
+        "count(last_over_time(container_resources_cpu_delay_seconds_total{az=\"\"}[1h])) or vector(0)"
+            .to_owned(),
         0.0,
     )]);
+}
+
+#[test]
+fn nothing_is_shown_before_the_cloud_has_told_its_zone_or_stayed_silent() {
+    require!(Need::Root);
+    let directory = tempfile::tempdir().expect("create a directory");
+    let sys = firmware(directory.path(), &[("sys_vendor", "Hetzner\n"), ("product_name", "vServer\n")]);
+    for answers in [true, false] {
+        let released = Arc::new(AtomicBool::new(false));
+        let release = released.clone();
+        let service = http_server::serve(move |head| {
+            wait::until("the test", || {
+                wait::ensure(released.load(Ordering::Relaxed), || "it waits".to_owned())
+            });
+            hetzner(head.lines().next().unwrap_or_default()).map(str::to_owned).ok_or(404)
+        });
+        let agent = Sonde::agent()
+            .with("--sys-root", &sys)
+            .with("--cloud-metadata-url", format!("http://{service}"))
+            .launch();
+        let get = |path| http::get(agent.address(), path, &[]).map_err(|error| format!("{error:#}"));
+        wait::until("it to say what it waits for", || {
+            let (ready, healthy) = (get("/readyz")?, get("/healthz")?);
+            let told = ready.status == 503 && ready.text().contains("cloud");
+            wait::ensure(told && healthy.status == 200, || format!("{} {}", ready.status, ready.text()))
+        });
+        release.store(answers, Ordering::Relaxed);
+        wait::until("it to be ready", || wait::equal(get("/readyz")?.status, 200));
+        let metrics = agent.metrics().expect("scrape");
+        let of_containers = metrics.select("container_resources_cpu_delay_seconds_total", &[]);
+        let with_zone = metrics.select("container_resources_cpu_delay_seconds_total", &[("az", "fsn1-dc14")]);
+        assert!(!of_containers.is_empty());
+        assert_eq!(with_zone.len(), if answers { of_containers.len() } else { 0 });
+        // Its thread ends.
+        release.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
