@@ -31,6 +31,7 @@ use aya::{
 
 use sonde_abi::{
     block::{BioCounts, BioKey},
+    budget::{ANSWERS_BYTES, EVENTS_BYTES},
     latency::{DiskLatencyKey, Latency, RunQueueKey},
     process::{Exited, OwnerKey},
     udp::{PeerBytes, PeerKey},
@@ -38,7 +39,7 @@ use sonde_abi::{
 
 pub use feature::{Choice, FeatureId, FeatureStatus, Verdict};
 pub use latency::Keep;
-pub use ring::Wakeups;
+pub use ring::{RingFill, Wakeups};
 pub use stats::{LossCount, MapStats, ProgramStats};
 
 use self::{
@@ -181,9 +182,11 @@ impl Kernel {
         self.loaded.as_mut().map_or(0, |loaded| loaded.ring.drain(budget, handle))
     }
 
-    /// Largest number of bytes that waited in the ring at one drain since the last call, and the ring's size.
-    pub fn take_ring_fill(&mut self) -> Option<(usize, usize)> {
-        self.loaded.as_mut().map(|loaded| loaded.ring.take_fill())
+    /// How full each ring was since the last call.
+    pub fn take_ring_fills(&mut self) -> Vec<RingFill> {
+        let fills =
+            |loaded: &mut Loaded| [loaded.ring.take_fill("EVENTS"), loaded.answers.take_fill("ANSWERS")];
+        self.loaded.as_mut().map_or_else(Vec::new, |loaded| fills(loaded).to_vec())
     }
 
     /// Walks over all open files and hands rows to `handle`, of every feature that has some: open TCP sockets, open UDP
@@ -357,12 +360,14 @@ impl Loaded {
         let map_fds = stats::map_fds(&ebpf);
         let mut map =
             |name: &'static str| ebpf.take_map(name).ok_or(format!("map `{name}` is not in the object"));
-        let ring = Ring::new(map("EVENTS")?).map_err(|error| format!("map `EVENTS`: {error}"))?;
+        let ring =
+            Ring::new(map("EVENTS")?, EVENTS_BYTES).map_err(|error| format!("map `EVENTS`: {error}"))?;
         let name = if plain_tracepoint { "CONN_BY_SOCK_TP" } else { "CONN_BY_SOCK" };
         let conns = HashMap::try_from(map(name)?).map_err(|error| format!("map `{name}`: {error}"))?;
         let datagrams = HashMap::try_from(map("UDP_BY_OWNER")?)
             .map_err(|error| format!("map `UDP_BY_OWNER`: {error}"))?;
-        let answers = Ring::new(map("ANSWERS")?).map_err(|error| format!("map `ANSWERS`: {error}"))?;
+        let answers =
+            Ring::new(map("ANSWERS")?, ANSWERS_BYTES).map_err(|error| format!("map `ANSWERS`: {error}"))?;
         let losses =
             PerCpuArray::try_from(map("LOSSES")?).map_err(|error| format!("map `LOSSES`: {error}"))?;
         let mark = Mark::new(map("PASS")?)?;

@@ -10,7 +10,7 @@ use procfs::process::Process;
 use sonde_abi::DecodeError;
 
 use crate::enrich;
-use crate::kernel::{Kernel, Verdict};
+use crate::kernel::{Kernel, RingFill, Verdict};
 use crate::model::UnixMillis;
 use crate::registry::catalog::agent as catalog;
 use crate::registry::{Buckets, Histogram, Labels, SnapshotBuilder};
@@ -149,8 +149,8 @@ impl Telemetry {
             let own = Labels::new([("map", "CONN_BY_SOCK")]);
             builder.number(&catalog::MAP_ENTRIES, &none, &own, tracked as f64);
         }
-        if let Some((fill, capacity)) = kernel.take_ring_fill() {
-            let own = Labels::new([("ring", "EVENTS")]);
+        for RingFill { ring, fill, capacity } in kernel.take_ring_fills() {
+            let own = Labels::new([("ring", ring)]);
             builder.number(&catalog::RING_FILL_BYTES, &none, &own, fill as f64);
             builder.number(&catalog::RING_CAPACITY_BYTES, &none, &own, capacity as f64);
         }

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
-use sonde_abi::budget::EVENTS_BYTES;
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Bytes of a record's header in the ring, `BPF_RINGBUF_HDR_SZ`.
@@ -13,16 +12,28 @@ const RECORD_HEADER: usize = 8;
 /// The reader's end of the ring.
 pub struct Ring {
     ring: RingBuf<MapData>,
+    bytes: usize,
     /// Bytes taken since the ring was last found empty.
     run: usize,
     /// Most of those since the last question.
     fill: usize,
 }
 
+/// How full a ring was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingFill {
+    /// Name of its map.
+    pub ring: &'static str,
+    /// Most bytes that were taken until it was empty.
+    pub fill: usize,
+    /// Bytes that fit.
+    pub capacity: usize,
+}
+
 impl Ring {
-    /// Maps the ring into memory.
-    pub fn new(map: Map) -> Result<Self, MapError> {
-        Ok(Self { ring: RingBuf::try_from(map)?, run: 0, fill: 0 })
+    /// Maps a ring of so many bytes into memory.
+    pub fn new(map: Map, bytes: usize) -> Result<Self, MapError> {
+        Ok(Self { ring: RingBuf::try_from(map)?, bytes, run: 0, fill: 0 })
     }
 
     /// Hands events to `handle` until the ring is empty or the budget used up.
@@ -41,9 +52,9 @@ impl Ring {
         events
     }
 
-    /// Most bytes taken until the ring was empty since the last call, and the ring's size.
-    pub fn take_fill(&mut self) -> (usize, usize) {
-        (std::mem::take(&mut self.fill), EVENTS_BYTES)
+    /// How full the ring was since the last call.
+    pub fn take_fill(&mut self, ring: &'static str) -> RingFill {
+        RingFill { ring, fill: std::mem::take(&mut self.fill), capacity: self.bytes }
     }
 }
 

@@ -103,6 +103,12 @@ fn the_agent_reports_on_itself() {
     ] {
         assert!(!metrics.select(name, &[]).is_empty(), "no {name}");
     }
+    for ring in ["EVENTS", "ANSWERS"] {
+        let value = |metric, label| metrics.value(metric, &[(label, ring)]).expect(ring);
+        let capacity = value("sonde_agent_ring_capacity_bytes", "ring");
+        assert_eq!(capacity, value("sonde_agent_map_max_entries", "map"), "{ring}");
+        assert!(value("sonde_agent_ring_fill_bytes", "ring") >= 0.0);
+    }
     assert!(metrics.sum("sonde_agent_program_runs_total", &[]) > 0.0, "no program has run");
     assert_eq!(metrics.sum("sonde_agent_program_drops_total", &[]), 0.0, "an idle agent loses nothing");
     assert_eq!(metrics.sum("sonde_agent_decode_errors_total", &[]), 0.0);

@@ -43,8 +43,8 @@ super::catalog! {
         "Observations that a kernel program could not hand over",
         from "the programs' own counters";
     RING_CAPACITY_BYTES: Gauge "sonde_agent_ring_capacity_bytes" ["ring"]
-        "Size of a ring between kernel and agent",
-        from "bpf_map_info";
+        "Size of a ring between kernel and agent: EVENTS, and ANSWERS of DNS",
+        from "the size it was made with";
     RING_FILL_BYTES: Gauge "sonde_agent_ring_fill_bytes" ["ring"]
         "Most bytes that were taken from a ring at once since the last snapshot",
         from "the ring reader";
