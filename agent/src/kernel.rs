@@ -22,7 +22,7 @@ mod stats;
 mod tracefs;
 mod turns;
 
-use std::{io, os::fd::OwnedFd, path::PathBuf};
+use std::{io, num::NonZeroUsize, os::fd::OwnedFd, path::PathBuf};
 
 use aya::{
     Ebpf,
@@ -106,6 +106,7 @@ pub struct Kernel {
     /// Holding it open keeps run-time statistics on.
     _stats: Option<OwnedFd>,
     stats_verdict: Verdict,
+    cpus: NonZeroUsize,
 }
 
 struct Loaded {
@@ -152,7 +153,12 @@ impl Kernel {
             true => stats::enable(),
             false => (None, Verdict::Unwanted { reason: stats::UNASKED.to_owned() }),
         };
-        Self { loaded, features, _stats: stats, stats_verdict }
+        Self { loaded, features, _stats: stats, stats_verdict, cpus: online_cpus() }
+    }
+
+    /// CPUs of the node that were online at the start, whatever the agent itself is limited to.
+    pub fn cpus(&self) -> NonZeroUsize {
+        self.cpus
     }
 
     /// What works, what does not, and why.
@@ -352,6 +358,11 @@ impl Kernel {
         let fds = self.loaded.iter().flat_map(|loaded| &loaded.map_fds);
         fds.map(|(name, fd)| stats::map(name, fd)).collect()
     }
+}
+
+/// As the kernel says; one where it does not.
+fn online_cpus() -> NonZeroUsize {
+    aya::util::online_cpus().ok().and_then(|cpus| NonZeroUsize::new(cpus.len())).unwrap_or(NonZeroUsize::MIN)
 }
 
 impl Loaded {

@@ -21,6 +21,7 @@ mod series;
 mod suspects;
 mod traffic;
 mod unfiled;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

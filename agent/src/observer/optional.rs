@@ -1,5 +1,4 @@
-//! Optional probes: their histograms and counters as series, and the watchdog that gives a probe up when it costs more
-//! than it may.
+//! Optional probes: their histograms and counters as series, and giving one up when it costs more than it may.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,6 +6,7 @@ use std::time::Duration;
 
 use sonde_abi::latency::{BOUNDS, DISK_FIRST, Latency, RUN_QUEUE_FIRST};
 
+use super::watchdog::Watchdog;
 use crate::enrich::Workloads;
 use crate::kernel::{FeatureId, Keep, Kernel};
 use crate::model::{BootNanos, CgroupId, HostPid, Origin, WorkloadIx};
@@ -76,7 +76,7 @@ impl Optional {
             kernel.programs().into_iter().map(|program| (program.name, program.run_time)).collect();
         for feature in running {
             let taken = feature.programs().filter_map(|program| programs.get(program)).sum();
-            if let Some(share) = self.watchdog.exceeded(feature, taken, now) {
+            if let Some(share) = self.watchdog.exceeded(feature, taken, now, kernel.cpus()) {
                 let reason = format!(
                     "given up: its programs took {:.1} % of the CPUs, and may take {:.1} %",
                     share * 100.0,
@@ -149,48 +149,9 @@ fn histogram(buckets: Buckets, latency: &Latency) -> Arc<Histogram> {
     Arc::new(histogram.unwrap_or_else(|| Histogram::new(buckets)))
 }
 
-/// Watches what programs cost.
-#[derive(Debug, Default)]
-struct Watchdog(HashMap<FeatureId, (BootNanos, Duration)>);
-
-impl Watchdog {
-    /// Share of all CPUs' time that the programs of one optional probe may take.
-    const BUDGET: f64 = 0.01;
-    /// Over so long a time at least: a burst is no reason.
-    const PERIOD: Duration = Duration::from_secs(10);
-
-    /// Takes in the run time of a feature's programs so far. At the end of a period, the share of the CPUs that they took
-    /// in it when that is too much.
-    fn exceeded(&mut self, feature: FeatureId, taken: Duration, now: BootNanos) -> Option<f64> {
-        let (since, before) = *self.0.entry(feature).or_insert((now, taken));
-        let elapsed = Duration::from_nanos(now.0.saturating_sub(since.0));
-        if elapsed < Self::PERIOD {
-            return None;
-        }
-        self.0.insert(feature, (now, taken));
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let share = taken.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64() / cpus as f64;
-        (share > Self::BUDGET).then_some(share)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_probe_is_given_up_after_a_period_above_its_budget() {
-        let at = |seconds: u64| BootNanos(seconds * 1_000_000_000);
-        let cpus = std::thread::available_parallelism().unwrap().get() as f64;
-        let cost = |seconds: f64| Duration::from_secs_f64(seconds * cpus * Watchdog::BUDGET);
-        let mut watchdog = Watchdog::default();
-        let mut exceeded = |taken, now| watchdog.exceeded(FeatureId::RunQueue, taken, at(now));
-        assert_eq!(exceeded(cost(500.0), 100), None, "what was before the first look");
-        assert_eq!(exceeded(cost(509.0), 109), None, "the period is not over");
-        assert_eq!(exceeded(cost(509.5), 110), None, "just within");
-        let share = exceeded(cost(530.0), 120).expect("two times the budget");
-        assert!((share / Watchdog::BUDGET - 2.05).abs() < 1e-6, "{share}");
-    }
 
     #[test]
     fn a_disk_with_the_number_of_one_that_is_gone_begins_at_zero() {
