@@ -57,27 +57,32 @@ impl Scrape {
 
     async fn produce(self, pieces: mpsc::Sender<Piece>) {
         let Self { snapshot, format, compression, permit, timer, deadline } = self;
-        let handed_over = tokio::time::timeout_at(deadline, async {
-            let mut exposition = Exposition::new(snapshot, format);
-            let mut compressor = Compressor::new(compression);
-            let mut more = true;
-            while more {
-                let mut piece = Vec::with_capacity(PIECE + (PIECE >> 3));
-                more = exposition.fill(&mut piece, PIECE);
-                let piece = compressor.take(piece, more)?;
-                if !piece.is_empty() {
-                    pieces.send(Piece::Bytes(piece.into())).await.map_err(io::Error::other)?;
-                }
-            }
-            pieces.send(Piece::End).await.map_err(io::Error::other)
-        });
-        match handed_over.await {
+        let (exposition, compressor) = (Exposition::new(snapshot, format), Compressor::new(compression));
+        match tokio::time::timeout_at(deadline, hand_over(exposition, compressor, pieces)).await {
             Ok(Ok(())) => timer.done(),
-            Ok(Err(_)) => timer.failed("client_gone"),
+            Ok(Err(reason)) => timer.failed(reason),
             Err(_) => timer.failed("client_slow"),
         }
         drop(permit);
     }
+}
+
+/// Makes the pieces and hands them over to the end, or says why not.
+async fn hand_over(
+    mut exposition: Exposition,
+    mut compressor: Compressor,
+    pieces: mpsc::Sender<Piece>,
+) -> Result<(), &'static str> {
+    let mut more = true;
+    while more {
+        let mut piece = Vec::with_capacity(PIECE + (PIECE >> 3));
+        more = exposition.fill(&mut piece, PIECE);
+        let piece = compressor.take(piece, more).map_err(|_| "compression")?;
+        if !piece.is_empty() {
+            pieces.send(Piece::Bytes(piece.into())).await.map_err(|_| "client_gone")?;
+        }
+    }
+    pieces.send(Piece::End).await.map_err(|_| "client_gone")
 }
 
 async fn next(
@@ -88,5 +93,27 @@ async fn next(
         Some(Piece::Bytes(bytes)) => Some((Ok(bytes), Some(taken))),
         Some(Piece::End) => None,
         None => Some((Err(io::Error::new(io::ErrorKind::TimedOut, "scrape was not taken in time")), None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UnixMillis;
+    use crate::registry::{Labels, SnapshotBuilder};
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_compressed_is_not_the_clients_fault() {
+        let exposition = || {
+            let snapshot = SnapshotBuilder::default().build(UnixMillis(0), Labels::empty());
+            Exposition::new(Arc::new(snapshot), Format::Text)
+        };
+        let (pieces, mut taken) = mpsc::channel(1);
+        assert_eq!(hand_over(exposition(), Compressor::Done, pieces).await, Err("compression"));
+        assert!(taken.recv().await.is_none(), "nothing was handed over");
+        let (pieces, taken) = mpsc::channel(1);
+        drop(taken);
+        let zstd = Compressor::new(Compression::Zstd);
+        assert_eq!(hand_over(exposition(), zstd, pieces).await, Err("client_gone"));
     }
 }

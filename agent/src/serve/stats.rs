@@ -8,7 +8,8 @@ use crate::registry::catalog::agent::{SCRAPE_DURATION_SECONDS, SCRAPES_FAILED_TO
 use crate::registry::{Buckets, Format, Histogram, Labels, SnapshotBuilder};
 
 /// Why a scrape is not answered to the end.
-pub(super) const FAILURES: [&str; 5] = ["busy", "client_gone", "client_slow", "stopping", "timeout"];
+pub(super) const FAILURES: [&str; 6] =
+    ["busy", "client_gone", "client_slow", "compression", "stopping", "timeout"];
 
 /// Counts of scrapes, shared between the server and whoever makes snapshots.
 #[derive(Debug, Default)]

@@ -124,7 +124,7 @@ super::catalog! {
         "Requests for /metrics that were answered",
         from "the HTTP server";
     SCRAPES_FAILED_TOTAL: Counter "sonde_agent_scrapes_failed_total" ["reason"]
-        "Requests for /metrics that were not answered to the end",
+        "Requests for /metrics that were not answered to the end: busy (too many at a time), client_gone, client_slow, compression (it failed), stopping, timeout (of the snapshot)",
         from "the HTTP server";
     SERIES: Gauge "sonde_agent_series" []
         "Series in the snapshot",
