@@ -126,6 +126,9 @@ super::catalog! {
     SCRAPES_FAILED_TOTAL: Counter "sonde_agent_scrapes_failed_total" ["reason"]
         "Requests for /metrics that were not answered to the end: busy (too many at a time), client_gone, client_slow, compression (it failed), stopping, timeout (of the snapshot)",
         from "the HTTP server";
+    PROMHTTP_METRIC_HANDLER_ERRORS_TOTAL: Counter "promhttp_metric_handler_errors_total" ["cause"]
+        "Requests for /metrics that failed, as Prometheus' own client library counts them: gathering (there was no snapshot), encoding (it could not be handed over to the end, for whatever reason)",
+        from "the HTTP server; by reason in sonde_agent_scrapes_failed_total, which also has those refused as too many";
     SERIES: Gauge "sonde_agent_series" []
         "Series in the snapshot",
         from "the registry";
