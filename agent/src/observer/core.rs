@@ -114,7 +114,7 @@ impl Core {
             peers: Peers::default(),
             series: SeriesLabels::default(),
             latency: LatencyLabels::default(),
-            listening: Listening::new(Namespaces::new(&parts.proc_root), parts.listening),
+            listening: Listening::new(Namespaces::new(&parts.proc_root), parts.listening, parts.forget_after),
             rejections: Rejections::default(),
             last: None,
             last_at: UnixMillis::default(),

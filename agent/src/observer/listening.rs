@@ -1,36 +1,41 @@
 //! Listening sockets as series: the addresses on which a workload accepts, and its accept queues.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+mod addresses;
 
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use self::addresses::Addresses;
 use super::namespaces::Namespaces;
 use super::series;
 use super::traffic::View;
 use crate::model::WorkloadIx;
 use crate::registry::catalog::{agent, tcp as catalog};
 use crate::registry::{Labels, SnapshotBuilder};
-use crate::state::table::{Key as _, Table};
+use crate::state::table::Key as _;
 use crate::state::{BacklogKey, Caps};
 
-/// The addresses that are shown, in the shares of a bounded table: one wildcard may stand for 64 of them.
+/// The addresses that are shown, and what wildcards stand for.
 #[derive(Debug)]
 pub struct Listening {
     namespaces: Namespaces,
-    shown: Table<BacklogKey, ()>,
+    shown: Addresses,
 }
 
 impl Listening {
-    /// Nothing shown yet.
-    pub fn new(namespaces: Namespaces, caps: Caps) -> Self {
-        Self { namespaces, shown: Table::new(caps) }
+    /// Nothing shown yet; `caps` are on addresses, `keep` is how long one is shown on which nobody listens any more.
+    pub fn new(namespaces: Namespaces, caps: Caps, keep: Duration) -> Self {
+        Self { namespaces, shown: Addresses::new(caps, keep) }
     }
 
     /// Adds all series of listening sockets.
     pub fn collect(&mut self, view: &View<'_>, builder: &mut SnapshotBuilder) {
         self.update(view);
-        for (key, ()) in self.shown.iter() {
+        for (key, is_open) in self.shown.iter(view.now) {
             let own = Labels::new([("listen_addr", series::text(key.address))]);
-            builder.number(&catalog::LISTEN_INFO, view.workloads.labels(key.workload), &own, 1.0);
+            let owner = view.workloads.labels(key.workload);
+            builder.number(&catalog::LISTEN_INFO, owner, &own, f64::from(u8::from(is_open)));
         }
         let folded = self.shown.folded();
         for (cap, count) in [("container", folded.workload), ("node", folded.node)] {
@@ -40,19 +45,15 @@ impl Listening {
         Self::queues(view, builder);
     }
 
-    /// One row per workload and address, though several sockets may share an address (`SO_REUSEPORT`). What is still
-    /// there keeps its row before anything new gets one.
     fn update(&mut self, view: &View<'_>) {
         self.namespaces.refresh(view.connections.listeners().iter(), view.now);
-        for key in addresses(&self.namespaces, view) {
-            if self.shown.contains(&key) {
-                self.shown.at(key, view.now);
-            }
-        }
-        self.shown.drop_idle(view.now);
-        for key in addresses(&self.namespaces, view) {
-            let key = self.shown.admit(key);
-            self.shown.at(key, view.now);
+        let open: Vec<BacklogKey> = addresses(&self.namespaces, view).collect();
+        self.shown.update(&open, view.now);
+        let workloads = self.shown.iter(view.now).map(|(key, _)| key.workload);
+        let hidden: HashSet<WorkloadIx> =
+            workloads.filter(|workload| !view.workloads.is_exported(*workload, view.now)).collect();
+        if !hidden.is_empty() {
+            self.shown.drop_workloads(&hidden);
         }
     }
 

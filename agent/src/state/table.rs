@@ -31,11 +31,6 @@ pub trait Row: Default {
     }
 }
 
-/// A row that only is there.
-impl Row for () {
-    fn merge(&mut self, (): &Self) {}
-}
-
 /// How many rows there may be, overflows not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
@@ -84,8 +79,7 @@ impl<K: Key, R: Row> Table<K, R> {
             return key;
         }
         if key != overflow {
-            let share = self.shares.get(&key.workload()).copied().unwrap_or(0);
-            if share >= self.caps.workload {
+            if self.share(key.workload()) >= self.caps.workload {
                 self.folded.workload += 1;
                 return self.admit(overflow);
             }
@@ -106,6 +100,10 @@ impl<K: Key, R: Row> Table<K, R> {
         let entry = self.rows.entry(key).or_default();
         entry.last = entry.last.max(now);
         &mut entry.row
+    }
+
+    fn share(&self, workload: WorkloadIx) -> usize {
+        self.shares.get(&workload).copied().unwrap_or(0)
     }
 
     fn insert(&mut self, key: K) {
@@ -149,6 +147,21 @@ impl<K: Key, R: Row> Table<K, R> {
     /// Drops rows in which nothing is open and nothing happened since `before`.
     pub fn drop_idle(&mut self, before: BootNanos) {
         self.retain(|_, entry| entry.row.is_open() || entry.last >= before);
+    }
+
+    /// Drops rows of which nothing was heard since `before` where new ones would have no room beside them.
+    pub fn make_room(&mut self, new: &[K], before: BootNanos) {
+        let new: HashSet<K> = new.iter().filter(|key| !self.rows.contains_key(key)).copied().collect();
+        let mut shares: HashMap<WorkloadIx, usize> = HashMap::new();
+        for key in &new {
+            *shares.entry(key.workload()).or_insert_with(|| self.share(key.workload())) += 1;
+        }
+        let is_full = self.used + new.len() > self.caps.node;
+        shares.retain(|_, share| is_full || *share > self.caps.workload);
+        if !shares.is_empty() {
+            let is_crowded = |workload| is_full || shares.contains_key(&workload);
+            self.retain(|key, entry| entry.last >= before || !is_crowded(key.workload()));
+        }
     }
 
     /// Drops all rows of some workloads.

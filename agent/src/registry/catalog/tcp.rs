@@ -9,7 +9,7 @@ super::catalog! {
     title: "TCP", prefix: "container_net_tcp_", scope: Container;
 
     LISTEN_INFO: Gauge "container_net_tcp_listen_info" ["listen_addr", "proxy"]
-        "1 for every address on which the container accepts TCP connections",
+        "1 for every address on which the container accepts TCP connections, 0 after it stopped to, until --forget-after or until others need the place",
         from "tp_btf/inet_sock_set_state, iter/task_file; wildcard listeners are expanded by the addresses of their network namespace";
     SUCCESSFUL_CONNECTS_TOTAL: Counter "container_net_tcp_successful_connects_total" ["destination", "actual_destination"]
         "Outbound TCP connections that were established",
