@@ -123,12 +123,14 @@ fn function_exit(ebpf: &mut Ebpf, context: &Context, name: &str) -> Result<(), R
     program.attach().map_err(|error| refusal(&error)).map(drop)
 }
 
-/// Detaches a program of a choice that could be taken in part only: the next choice would count everything twice. One
-/// that was not loaded says so, which is what is wanted.
+/// Detaches a program: of a choice that could be taken in part only, for the next one would count everything twice, or of
+/// a feature that is given up. One that was not loaded says so, which is what is wanted.
 pub fn unload(ebpf: &mut Ebpf, name: &str) {
     let _ = match ebpf.program_mut(name) {
         Some(Program::FExit(program)) => program.unload(),
         Some(Program::BtfTracePoint(program)) => program.unload(),
+        Some(Program::TracePoint(program)) => program.unload(),
+        Some(Program::Iter(program)) => program.unload(),
         Some(Program::CgroupSkb(program)) => program.unload(),
         Some(Program::CgroupSock(program)) => program.unload(),
         _ => Ok(()),

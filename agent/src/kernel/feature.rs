@@ -198,13 +198,9 @@ impl FeatureId {
         matches!(self, Self::RunQueue | Self::DiskLatency | Self::Drops)
     }
 
-    /// Its programs at BTF tracepoints, whichever choice is taken.
+    /// Its programs, whichever choice is taken.
     pub fn programs(self) -> impl Iterator<Item = &'static str> {
-        let programs = |choice: &'static Choice| match choice {
-            Choice::BtfTracepoints(programs) => *programs,
-            _ => &[],
-        };
-        self.chain().iter().flat_map(programs).map(|(program, _)| *program)
+        self.chain().iter().flat_map(Choice::programs)
     }
 
     /// What a user misses without it.
@@ -385,4 +381,19 @@ pub fn all_broken(options: &Options, reason: &str) -> Vec<FeatureStatus> {
         None => Verdict::Broken { reason: reason.to_owned() },
     };
     FeatureId::ALL.iter().map(|id| FeatureStatus::new(*id, verdict(*id))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feature_has_the_programs_of_every_choice() {
+        let programs = |id: FeatureId| id.programs().collect::<Vec<_>>();
+        assert_eq!(programs(FeatureId::TcpLifecycle), ["tcp_state", "tcp_state_tp"]);
+        assert_eq!(programs(FeatureId::DnsAnswers), ["dns_ingress"]);
+        for id in FeatureId::ALL {
+            assert!(!programs(*id).is_empty(), "{id} could not be given up");
+        }
+    }
 }
