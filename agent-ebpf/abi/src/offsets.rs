@@ -26,6 +26,8 @@ pub enum Want {
     Required,
     /// Byte offset of the member, or [`ABSENT`].
     Optional,
+    /// Bit offset of the member, a bit field, or [`ABSENT`].
+    Bit,
     /// Value of the enumerator, or [`ABSENT`].
     Enumerator,
     /// Size of the structure in bytes, or [`ABSENT`]; the path is empty.
@@ -59,6 +61,7 @@ macro_rules! for_each_offset {
             SOCK_DROPS = "sock" "sk_drops.counter" Optional,
             SOCK_DEAD_BIT = "sock_flags" "SOCK_DEAD" Enumerator,
             SOCK_SOCKET = "sock" "sk_socket" Optional,
+            SOCK_KERN_BIT = "sock" "sk_kern_sock" Bit,
             SOCKET_INODE = "socket_alloc" "vfs_inode" Required,
             INODE_NUMBER = "inode" "i_ino" Optional,
             SOCK_DROP_COUNTERS = "sock" "sk_drop_counters" Optional,
@@ -81,7 +84,6 @@ macro_rules! for_each_offset {
             INODE_MODE = "inode" "i_mode" Required,
             SOCKET_SK = "socket" "sk" Required,
             SOCKET_TYPE = "socket" "type" Required,
-            SOCKET_FILE = "socket" "file" Required,
             TASK_TGID = "task_struct" "tgid" Required,
             TASK_PID = "task_struct" "pid" Required,
             TASK_LEADER = "task_struct" "group_leader" Required,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     files::{Run, Sockets},
     maps::CONN_BY_SOCK,
-    mem::{Read, Typed},
+    mem::{Probed, Read, Typed},
     offsets::*,
     owner::Owner,
     seq, sock,
@@ -72,6 +72,18 @@ unsafe fn show(meta: *const u8, tp: *const u8) {
     }
 }
 
+/// Whether a connection that is older than the agent belongs to the kernel. Nothing can be said of others to which no file
+/// leads. A subflow of MPTCP is the kernel's by name only, and its `struct socket` is that of another one.
+#[inline(always)]
+unsafe fn is_of_kernel(tp: *const u8, socket: *const u8) -> bool {
+    // SAFETY: `tp` is a `struct tcp_sock` with its `struct socket`; the bit lies inside the former.
+    unsafe {
+        SOCK_KERN_BIT.exists()
+            && Probed::at::<u8>(tp, SOCK_KERN_BIT.get() / 8) & (1 << (SOCK_KERN_BIT.get() % 8)) != 0
+            && Typed::pointer(socket, &SOCKET_SK) as u64 == tp as u64
+    }
+}
+
 /// The entry of a connection that no file leads to; `None` of others. What a program has closed has no `struct socket` any
 /// more, and what it has yet to accept has none so far: both are told by their events.
 #[inline(always)]
@@ -91,8 +103,7 @@ unsafe fn unfiled(tp: *const u8, record: &TcpRecord) -> Option<Conn> {
             let is_missed = (*conn).pass != run.pass() && (*conn).born_ns < run.began_ns();
             return is_missed.then(|| *conn);
         }
-        // Of one older than the agent only this is certain: what has no file at all is the kernel's.
-        if !Typed::pointer(socket, &SOCKET_FILE).is_null() {
+        if !is_of_kernel(tp, socket) {
             return None;
         }
         let conn = Conn { established: 1, mark, ..new_conn(KERNEL, role::<Typed>(tp), FLAG_ADOPTED) };

@@ -107,6 +107,13 @@ struct Type {
     name: u32,
 }
 
+/// Where a member is, and what.
+struct Member {
+    bits: u32,
+    id: u32,
+    is_bit_field: bool,
+}
+
 impl<'a> Btf<'a> {
     /// Indexes a blob.
     pub fn parse(blob: &'a [u8]) -> Result<Self, BtfError> {
@@ -143,18 +150,27 @@ impl<'a> Btf<'a> {
 
     /// Byte offset of a member; dots in `path` descend into embedded structures, anonymous ones are searched.
     pub fn offset(&self, container: &str, path: &str) -> Result<u32, BtfError> {
+        let member = self.locate(container, path)?;
+        match member.is_bit_field || member.bits % 8 != 0 {
+            false => Ok(member.bits / 8),
+            true => Err(BtfError::BitField { container: container.to_owned(), path: path.to_owned() }),
+        }
+    }
+
+    /// Bit offset of a member, be it a bit field: of the lowest bit on little-endian machines.
+    pub fn bit(&self, container: &str, path: &str) -> Result<u32, BtfError> {
+        self.locate(container, path).map(|member| member.bits)
+    }
+
+    fn locate(&self, container: &str, path: &str) -> Result<Member, BtfError> {
         let absent = || BtfError::Absent { container: container.to_owned(), path: path.to_owned() };
-        let mut id = *self.by_name.get(container).ok_or_else(absent)?;
-        let mut bits = 0;
+        let id = *self.by_name.get(container).ok_or_else(absent)?;
+        let mut found = Member { bits: 0, id, is_bit_field: false };
         for name in path.split('.') {
-            let (member_bits, member_type) = self.member(id, name, 0)?.ok_or_else(absent)?;
-            bits += member_bits;
-            id = self.strip(member_type)?;
+            let member = self.member(found.id, name, 0)?.ok_or_else(absent)?;
+            found = Member { bits: found.bits + member.bits, id: self.strip(member.id)?, ..member };
         }
-        match bits % 8 {
-            0 => Ok(bits / 8),
-            _ => Err(BtfError::BitField { container: container.to_owned(), path: path.to_owned() }),
-        }
+        Ok(found)
     }
 
     /// Size of a structure in bytes.
@@ -196,8 +212,8 @@ impl<'a> Btf<'a> {
         Ok(None)
     }
 
-    /// Bit offset and type of a member, in `id` or in an anonymous structure inside it.
-    fn member(&self, id: u32, name: &str, depth: u32) -> Result<Option<(u32, u32)>, BtfError> {
+    /// A member of `id`, or of an anonymous structure inside it.
+    fn member(&self, id: u32, name: &str, depth: u32) -> Result<Option<Member>, BtfError> {
         const DEEPEST: u32 = 16;
         let ty = self.ty(id)?;
         if !matches!(ty.kind, kind::STRUCT | kind::UNION) || depth > DEEPEST {
@@ -205,17 +221,16 @@ impl<'a> Btf<'a> {
         }
         for index in 0..ty.vlen {
             let at = ty.at + TYPE_BYTES + index * 12;
-            let (member_name, member_type) = (word(self.blob, at)?, word(self.blob, at + 4)?);
+            let (member_name, id) = (word(self.blob, at)?, word(self.blob, at + 4)?);
             let raw = word(self.blob, at + 8)?;
             // With the flag, the top byte is the size of a bit field and the rest its offset.
             let bits = if ty.bit_fields { raw & 0x00ff_ffff } else { raw };
             if member_name == 0 {
-                if let Some((inner, inner_type)) = self.member(self.strip(member_type)?, name, depth + 1)? {
-                    return Ok(Some((bits + inner, inner_type)));
+                if let Some(inner) = self.member(self.strip(id)?, name, depth + 1)? {
+                    return Ok(Some(Member { bits: bits + inner.bits, ..inner }));
                 }
             } else if self.string(member_name)? == name {
-                let bit_field = ty.bit_fields && raw >> 24 != 0;
-                return Ok(Some((if bit_field { bits | 1 } else { bits }, member_type)));
+                return Ok(Some(Member { bits, id, is_bit_field: ty.bit_fields && raw >> 24 != 0 }));
             }
         }
         Ok(None)

@@ -22,6 +22,7 @@ pub fn resolve(btf: &Btf<'_>) -> Offsets {
     for entry in ALL {
         let found = match entry.want {
             Want::Parameters => btf.parameters(entry.container),
+            Want::Bit => btf.bit(entry.container, entry.path),
             Want::Enumerator => btf.enumerator(entry.container, entry.path),
             Want::Size => btf.size(entry.container),
             Want::Required | Want::Optional => btf.offset(entry.container, entry.path),

@@ -76,6 +76,7 @@ fn members_are_found_through_typedefs_and_anonymous_structures() {
     assert_eq!(btf.offset("outer", "first.y"), Ok(4));
     assert_eq!(btf.offset("outer", "hidden"), Ok(24));
     assert_eq!(btf.offset("outer", "last"), Ok(40));
+    assert_eq!(btf.bit("outer", "bit"), Ok(260));
     assert_eq!(btf.enumerator("colour", "green"), Ok(9));
 }
 
@@ -86,6 +87,7 @@ fn what_is_not_there_is_named() {
     let absent = btf.offset("outer", "gone").unwrap_err();
     assert_eq!(absent.to_string(), "the kernel has no `gone` in `outer`");
     assert!(matches!(btf.offset("outer", "bit"), Err(BtfError::BitField { .. })));
+    assert!(matches!(btf.bit("outer", "gone"), Err(BtfError::Absent { .. })));
     assert!(matches!(btf.offset("nothing", "x"), Err(BtfError::Absent { .. })));
     assert!(matches!(btf.enumerator("colour", "blue"), Err(BtfError::Absent { .. })));
 }
