@@ -4,6 +4,9 @@
 //! about directories made and removed, and walked again when an id turns up that nobody announced: at most once a second,
 //! and ever more rarely while the walks explain nothing. Ids of removed cgroups stay known for a minute, for what still
 //! arrives about them.
+//!
+//! A runtime makes the cgroup of a container anew at each start, and systemd that of a service: the tree tells each own
+//! cgroup it learns of once, however it did, and no later than any cgroup below that one.
 
 use std::collections::HashSet;
 use std::fs;
@@ -25,6 +28,16 @@ pub enum Hierarchy {
     V2,
 }
 
+impl Hierarchy {
+    /// Its place in an array of both.
+    pub fn index(self) -> usize {
+        match self {
+            Self::V1 => 0,
+            Self::V2 => 1,
+        }
+    }
+}
+
 /// What is known of a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
@@ -37,6 +50,26 @@ pub struct Cgroup {
     /// The user in whose slice a container is; root and the system are nobody.
     pub user: Option<u32>,
     removed: Option<BootNanos>,
+}
+
+/// The own cgroup of a container or service, which was not known before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Born {
+    /// Where.
+    pub hierarchy: Hierarchy,
+    /// Its id.
+    pub id: CgroupId,
+    /// What is known of it.
+    pub cgroup: Cgroup,
+}
+
+/// The cgroups that an owner had at one path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// How many were learnt of, without a minute between one's end and the next one.
+    pub births: u64,
+    /// The latest one.
+    pub last: CgroupId,
 }
 
 /// What the tree did and lost.
@@ -59,6 +92,10 @@ pub struct TreeStats {
 pub struct CgroupTree {
     roots: Vec<(Hierarchy, HierarchyRoot)>,
     cgroups: HashMap<(Hierarchy, CgroupId), Cgroup>,
+    /// Own cgroups by hierarchy and path: each is one of `cgroups`.
+    own: [HashMap<Box<str>, Own>; 2],
+    /// Since they were taken the last time.
+    born: Vec<Born>,
     scanned: Option<BootNanos>,
     /// Nanoseconds until the next walk is allowed.
     scan_interval: u64,
@@ -71,7 +108,8 @@ const SCAN_INTERVAL: u64 = SECOND;
 const MAX_SCAN_INTERVAL: u64 = 64 * SECOND;
 const REFRESH: u64 = 600 * SECOND;
 const KEEP_REMOVED: u64 = 60 * SECOND;
-/// Cgroups that may be known at once. A node of Kubernetes has below 2,000; at about 200 bytes each this is 13 MB.
+/// Cgroups that may be known at once. A node of Kubernetes has below 2,000; at about 200 bytes each this is 13 MB, and as
+/// much again if each is somebody's own.
 const MAX_CGROUPS: usize = 65_536;
 /// Deeper than any nesting of containers goes; bounds a walk if directories appear faster than it proceeds.
 const MAX_DEPTH: usize = 64;
@@ -87,6 +125,8 @@ impl CgroupTree {
         Self {
             roots,
             cgroups: HashMap::new(),
+            own: [HashMap::new(), HashMap::new()],
+            born: Vec::new(),
             scanned: None,
             scan_interval: SCAN_INTERVAL,
             stats: TreeStats::default(),
@@ -137,14 +177,29 @@ impl CgroupTree {
 
     /// A directory was made; the path is relative to the root of its hierarchy.
     pub fn insert(&mut self, hierarchy: Hierarchy, id: CgroupId, path: &str) {
-        if self.cgroups.len() >= MAX_CGROUPS && !self.cgroups.contains_key(&(hierarchy, id)) {
+        let is_new = !self.cgroups.contains_key(&(hierarchy, id));
+        if is_new && self.cgroups.len() >= MAX_CGROUPS {
             self.stats.overflowed += 1;
             return;
         }
         let found = cgroup_path::classify(path);
+        let is_own = found.own_path == path.trim_end_matches('/');
         let (own_path, nesting, user) = (found.own_path.into(), found.nesting, found.user);
         let cgroup = Cgroup { own_path, nesting, user, owner: found.owner, removed: None };
+        if is_new && cgroup.owner != Owner::Unmanaged {
+            self.learn_own(hierarchy, is_own.then_some(id), &cgroup);
+        }
         self.cgroups.insert((hierarchy, id), cgroup);
+    }
+
+    /// Own cgroups learnt of since the last call.
+    pub fn take_born(&mut self) -> Vec<Born> {
+        std::mem::take(&mut self.born)
+    }
+
+    /// The own cgroups at a path, if one is known.
+    pub fn own(&self, hierarchy: Hierarchy, path: &str) -> Own {
+        self.own[hierarchy.index()].get(path).copied().unwrap_or_default()
     }
 
     /// A directory was removed. What is known of it is forgotten a minute later.
@@ -156,8 +211,15 @@ impl CgroupTree {
 
     /// Forgets what was removed long enough ago.
     pub fn forget_removed(&mut self, now: BootNanos) {
-        self.cgroups
-            .retain(|_, cgroup| cgroup.removed.is_none_or(|at| now.0.saturating_sub(at.0) < KEEP_REMOVED));
+        let own = &mut self.own;
+        self.cgroups.retain(|(hierarchy, id), cgroup| {
+            let is_kept = cgroup.removed.is_none_or(|at| now.0.saturating_sub(at.0) < KEEP_REMOVED);
+            let own = &mut own[hierarchy.index()];
+            if !is_kept && own.get(&cgroup.own_path).is_some_and(|own| own.last == *id) {
+                own.remove(&cgroup.own_path);
+            }
+            is_kept
+        });
     }
 
     /// Walks the mounts if nobody did for ten minutes: where no event tells of a removal, only a walk does.
@@ -224,7 +286,7 @@ impl CgroupTree {
     /// Cgroups that there is room for.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {
-        self.cgroups.capacity()
+        self.own.iter().map(HashMap::capacity).fold(self.cgroups.capacity(), usize::max)
     }
 
     fn may_scan(&self, now: BootNanos) -> bool {
@@ -264,6 +326,26 @@ impl CgroupTree {
         match self.cgroups.get_mut(&(hierarchy, id)) {
             Some(known) => known.removed = None,
             None => self.insert(hierarchy, id, path),
+        }
+    }
+
+    /// Takes in that an own cgroup was made; `id` is `None` when only one below it is known so far.
+    fn learn_own(&mut self, hierarchy: Hierarchy, id: Option<CgroupId>, cgroup: &Cgroup) {
+        let path = &cgroup.own_path;
+        match id {
+            Some(id) => {
+                let own = self.own[hierarchy.index()].entry(path.clone()).or_default();
+                *own = Own { births: own.births + 1, last: id };
+                self.born.push(Born { hierarchy, id, cgroup: cgroup.clone() });
+            }
+            None if path.is_empty() || self.own[hierarchy.index()].contains_key(path) => {}
+            None => {
+                let root = self.roots.iter().find(|(other, _)| *other == hierarchy);
+                let directory = root.map(|(_, root)| crate::resources::below(&root.path, path));
+                if let Some(metadata) = directory.and_then(|directory| fs::metadata(directory).ok()) {
+                    self.insert(hierarchy, CgroupId(metadata.ino()), path);
+                }
+            }
         }
     }
 

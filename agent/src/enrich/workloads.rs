@@ -12,6 +12,7 @@ mod membership;
 mod pods;
 mod record;
 mod resolve;
+mod starts;
 mod stats;
 mod table;
 mod units;
@@ -176,6 +177,7 @@ impl Workloads {
     pub fn handle_cgroup_created(&mut self, hierarchy: Hierarchy, id: CgroupId, path: &str) {
         self.has_cgroup_events = true;
         self.tree.insert(hierarchy, id, path);
+        self.count_starts();
     }
 
     /// A cgroup was removed.
@@ -271,6 +273,7 @@ impl Workloads {
         self.now = self.now.max(now);
         if !self.has_cgroup_events {
             self.tree.refresh(self.now);
+            self.count_starts();
         }
         self.tree.forget_removed(self.now);
         let retired = self.table.retire(self.now, &mut self.stats.evicted);

@@ -3,7 +3,7 @@
 /// The inode of a cgroup directory, which is also the id the kernel knows it by (`kernfs_node.id`).
 ///
 /// Ids of the v1 hierarchies and of the unified one are separate number spaces: a field's name says which is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CgroupId(pub u64);
 
 /// A thread group id in the initial PID namespace.

@@ -78,6 +78,27 @@ fn a_containers_cpu_memory_limits_and_restarts_are_shown() {
     agent.expect(&[("container_restarts_total", &labels, 1.0)]);
 }
 
+/// Most of what starts and ends between two scrapes is alive during neither.
+#[test]
+fn restarts_between_two_scrapes_are_all_counted() {
+    require!(Need::Root, Need::Tool("dockerd"), Need::File("/bin/busybox"));
+    const CRASHES: &str = "4";
+    let docker = docker();
+    let agent = Sonde::agent().start();
+    let calm = docker.run("calm", &[], &["wait"]);
+    // It ends at once, since it lacks an address.
+    let crashing = docker.run("crashing", &["--restart", &format!("on-failure:{CRASHES}")], &["fail"]);
+    let (calm_id, crashing_id) = (calm.id(), crashing.id());
+    let labels = [[("container_id", calm_id.as_str())], [("container_id", crashing_id.as_str())]];
+    agent.expect(&[("container_restarts_total", &labels[0], 0.0)]);
+    (0..3).for_each(|_| drop(docker.command(&["restart", "--time", "0", calm.name()])));
+    agent.expect(&[("container_restarts_total", &labels[0], 3.0)]);
+    wait::until("the last crash", || {
+        wait::equal(crashing.inspect("{{.RestartCount}} {{.State.Running}}"), format!("{CRASHES} false"))
+    });
+    agent.expect(&[("container_restarts_total", &labels[1], 4.0)]);
+}
+
 /// A number of the kernel, read before and after the agent's, must enclose it.
 fn assert_between(name: &str, before: f64, seen: f64, after: f64) {
     let (low, high) = (before.min(after), before.max(after));

@@ -105,8 +105,8 @@ impl Workloads {
     /// nanoseconds.
     ///
     /// A container or service has restarted when its oldest process is younger than the oldest one of the last pass
-    /// that found any: the first process of a container outlives all others. Several restarts between two passes count
-    /// as one. Host executables have no restarts.
+    /// that found any: the first process of a container outlives all others. Several restarts between two passes are
+    /// told by the cgroups that were made for them, see [`super::starts`]. Host executables have no restarts.
     pub fn observe_tasks(&mut self, tasks: &[Task], now: BootNanos, suspended: u64) {
         self.now = self.now.max(now);
         let mut oldest: HashMap<WorkloadIx, Oldest> = HashMap::new();
@@ -149,8 +149,12 @@ impl Workloads {
         let Some(oldest) = oldest else { return };
         record.started_at = Some(oldest.started.without_suspension(suspended));
         let before = record.started.replace(oldest.started);
-        if record.key.restarts() && before.is_some_and(|before| oldest.started > before) {
-            record.restarts += 1;
+        if before.is_none_or(|before| oldest.started > before) {
+            let is_counted = record.starts.seen();
+            if before.is_none() || !record.key.restarts() {
+                return;
+            }
+            record.restarts += u64::from(!is_counted);
             // The ports that lead to a container may be others now.
             if let Some(question) = record.key.question(ix) {
                 self.inspections.push(question);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::emit::{Disks, OomKills};
 use super::files::Files;
+use super::starts::Starts;
 use super::{Owner, Runtime};
 use crate::enrich::cgroup_tree::Cgroup;
 use crate::enrich::metadata::{ContainerMetadata, ContainerRef};
@@ -135,6 +136,8 @@ pub(super) struct Record {
     /// One of its processes in the last pass.
     pub(super) process: Option<HostPid>,
     pub(super) restarts: u64,
+    /// Starts that its cgroups told.
+    pub(super) starts: Starts,
     pub(super) run_delay_ns: u64,
     /// Its open files in the last pass over them.
     pub(super) files: Option<Files>,
@@ -171,6 +174,7 @@ impl Record {
             last_seen: now,
             process: None,
             restarts: 0,
+            starts: Starts::default(),
             run_delay_ns: 0,
             files: None,
             threads: None,
@@ -195,6 +199,7 @@ impl Record {
         self.restarts += older.restarts;
         if older.process.is_some() {
             self.started = older.started;
+            self.starts.forget_unseen();
         } else {
             self.restarts += u64::from(self.key.restarts());
         }

@@ -83,6 +83,13 @@ impl Workloads {
             let paths = &mut record.paths;
             paths.v1 = kept(self.mounts.v1(Controller::Memory), paths.v1.take()).or(v1);
             paths.v2 = kept(self.mounts.v2(), paths.v2.take()).or(v2);
+            let own = |hierarchy, path: &Option<Box<str>>| {
+                path.as_deref().map(|path| self.tree.own(hierarchy, path)).unwrap_or_default()
+            };
+            let own = [own(Hierarchy::V1, &paths.v1), own(Hierarchy::V2, &paths.v2)];
+            if record.key.restarts() {
+                record.restarts += record.starts.begin(own);
+            }
         }
         self.ask_process(ix, pid);
         self.want_unit(ix);
@@ -95,7 +102,9 @@ impl Workloads {
             let lines = process::cgroups(proc_root, pid);
             if hierarchy == Hierarchy::V1 { lines.v1 } else { lines.v2 }
         };
-        self.tree.find(hierarchy, id, hint, self.now).cloned()
+        let found = self.tree.find(hierarchy, id, hint, self.now).cloned();
+        self.count_starts();
+        found
     }
 
     fn resolve_executable(&mut self, origin: &Origin) -> WorkloadIx {

@@ -8,6 +8,7 @@ mod files;
 mod hints;
 mod names;
 mod pods;
+mod restarts;
 mod units;
 mod users;
 

@@ -12,7 +12,7 @@ super::catalog! {
         from "kubelet or API server, with --kubelet or --kubernetes-api";
     RESTARTS_TOTAL: Counter "container_restarts_total" []
         "Restarts of the container seen by the agent",
-        from "start times of the container's processes";
+        from "tp_btf/cgroup_mkdir of the container's own cgroup, and start times of its processes";
     OOM_KILLS_TOTAL: Counter "container_oom_kills_total" []
         "Processes killed for want of memory",
         from "the larger one of tp_btf/mark_victim since the start of the agent and cgroup v1 memory.oom_control oom_kill, v2 memory.events oom_kill";
