@@ -54,8 +54,7 @@ pub fn named(runtime: Runtime, metadata: &ContainerMetadata, now: Option<UnixMil
     if let (Some(namespace), Some(pod)) =
         (label("io.kubernetes.pod.namespace"), label("io.kubernetes.pod.name"))
     {
-        let container =
-            label("io.kubernetes.container.name").filter(|name| *name != "POD").unwrap_or("sandbox");
+        let container = container_of_pod(metadata).unwrap_or("sandbox");
         return Some(kubernetes::container_id(namespace, pod, container, now));
     }
     if let Some(task) = label("com.docker.swarm.task.name") {
@@ -70,6 +69,18 @@ pub fn named(runtime: Runtime, metadata: &ContainerMetadata, now: Option<UnixMil
     let runtime = if runtime == Runtime::Kubepods { Runtime::Docker } else { runtime };
     let name = label("nerdctl/name").unwrap_or(&metadata.name);
     (!name.is_empty()).then(|| format!("/{}/{}", runtime.as_str(), short(name)))
+}
+
+/// Whether a pod was made of it and no container of the pod: it holds the pod's namespaces, and in a virtual machine or
+/// in gVisor the containers too.
+pub fn is_sandbox(metadata: &ContainerMetadata) -> bool {
+    metadata.labels.contains_key("io.kubernetes.pod.name") && container_of_pod(metadata).is_none()
+}
+
+/// The name that a pod gives to its container; the sandbox has none, or with Docker `POD`.
+fn container_of_pod(metadata: &ContainerMetadata) -> Option<&str> {
+    let name = metadata.labels.get("io.kubernetes.container.name")?;
+    Some(name.as_str()).filter(|name| !name.is_empty() && *name != "POD")
 }
 
 /// A task is named `<service>.<replica>.<task id>`, and its service begins with the stack's name, if it has one.

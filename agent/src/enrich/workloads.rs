@@ -252,7 +252,8 @@ impl Workloads {
         &self.table.get(ix).unwrap_or(self.table.overflow()).labels
     }
 
-    /// Whether the series of a workload are shown: allowed, not denied, old enough, and named if it will be.
+    /// Whether the series of a workload are shown: allowed, not denied, old enough, named if it will be, and more than a
+    /// pod's pause container.
     pub fn is_exported(&self, ix: WorkloadIx, now: BootNanos) -> bool {
         if ix == Self::OVERFLOW {
             return self.stats.overflowed > 0;
@@ -263,7 +264,7 @@ impl Workloads {
             Naming::Final => true,
             Naming::Pending => now.0.saturating_sub(record.created.0) >= NAME_GRACE,
         };
-        let is_hidden = self.settings.hide_system_services && record.is_system_service();
+        let is_hidden = record.is_pause() || self.settings.hide_system_services && record.is_system_service();
         named && !is_hidden && record.is_allowed && u128::from(age) >= self.settings.min_age.as_nanos()
     }
 

@@ -147,6 +147,7 @@ impl Workloads {
         record.process = oldest.map(|oldest| oldest.pid);
         record.threads = oldest.map(|oldest| oldest.threads).filter(|threads| *threads > 0);
         let Some(oldest) = oldest else { return };
+        record.has_threads |= oldest.threads > 1;
         record.started_at = Some(oldest.started.without_suspension(suspended));
         let before = record.started.replace(oldest.started);
         if before.is_none_or(|before| oldest.started > before) {

@@ -143,6 +143,8 @@ pub(super) struct Record {
     pub(super) files: Option<Files>,
     /// Threads in the last pass over them.
     pub(super) threads: Option<u64>,
+    /// Whether a pass found more than one thread.
+    pub(super) has_threads: bool,
     /// Kills that its cgroup's file told.
     pub(super) oom_kills: OomKills,
     /// Labels of its disks' series.
@@ -178,6 +180,7 @@ impl Record {
             run_delay_ns: 0,
             files: None,
             threads: None,
+            has_threads: false,
             oom_kills: OomKills::default(),
             disks: Disks::default(),
         }
@@ -206,6 +209,7 @@ impl Record {
         self.run_delay_ns += older.run_delay_ns;
         self.oom_kills.succeed(older.oom_kills);
         self.created = self.created.min(older.created);
+        self.has_threads |= older.has_threads;
         self.touch(older.last_seen);
     }
 
@@ -240,6 +244,14 @@ impl Record {
     pub(super) fn is_system_service(&self) -> bool {
         let is_service = matches!(self.key, Key::Service(_) | Key::Group(_));
         is_service && systemd::is_system_service(&self.container_id, self.unit.as_ref())
+    }
+
+    /// Whether it does nothing but hold a pod's namespaces: one process that has one thread and waits. The sandboxes that
+    /// run the pod's containers have many threads, or no other cgroup than the pod's.
+    pub(super) fn is_pause(&self) -> bool {
+        let is_pod = |key: &Key| matches!(key, Key::Container(Runtime::Sandbox, ..));
+        let runs_pod = self.has_threads || is_pod(&self.key) || self.aliases.iter().any(is_pod);
+        !runs_pod && self.metadata.as_ref().is_some_and(naming::is_sandbox)
     }
 
     /// The service's name as systemd writes it: its own cgroup, where dashes are escaped.
