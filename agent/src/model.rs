@@ -1,5 +1,6 @@
 //! Plain values that the units of the agent exchange. No clock, no file, no aya.
 
+mod claim;
 mod dns;
 mod failure;
 mod files;
@@ -9,6 +10,7 @@ mod tcp;
 mod time;
 mod udp;
 
+pub use claim::Claim;
 pub use dns::{Answer, Asker, NameId};
 pub use failure::{End, Failure};
 pub use files::OpenFiles;

@@ -7,7 +7,7 @@
 pub struct CgroupId(pub u64);
 
 /// A thread group id in the initial PID namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostPid(pub u32);
 
 /// The inode of a network namespace (`ns_common.inum`).

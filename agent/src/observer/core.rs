@@ -404,9 +404,9 @@ pub(super) fn handle_socket(
     socket: TcpSocket,
     now: BootNanos,
 ) {
-    let owner = socket.origin.as_ref().and_then(|origin| workloads.resolve_owner(origin, now));
+    let claim = socket.origin.as_ref().map(|origin| workloads.claim(origin, now)).unwrap_or_default();
     learn_address(connections, totals, &socket, now);
-    connections.handle(socket, owner, totals);
+    connections.handle(socket, claim, totals);
 }
 
 /// A socket's address is one of this machine. Not so where nobody listens: what a transparent proxy accepts bears the

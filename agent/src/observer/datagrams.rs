@@ -18,10 +18,11 @@ const READ_AFTER: usize = sonde_abi::budget::UDP_OWNERS_MAX / 4;
 
 /// Takes an event.
 pub fn handle(table: &mut Datagrams, workloads: &mut Workloads, socket: &UdpSocket, now: BootNanos) {
-    let workload = workloads.resolve_owner(&socket.origin, now);
+    let claim = workloads.claim(&socket.origin, now);
+    let workload = claim.workload;
     match socket.kind {
         UdpKind::Owner(owner) => table.announce(owner, workload),
-        UdpKind::Open => table.found(socket.inode, socket.drops, workload, now),
+        UdpKind::Open => table.found(socket.inode, socket.drops, claim, now),
         UdpKind::Closed => table.closed(socket.inode, socket.drops, workload),
     }
 }

@@ -19,7 +19,7 @@ use super::overflows::Overflows;
 use super::round_trips::RoundTrips;
 use super::table::shrink;
 use super::totals::Totals;
-use crate::model::{BootNanos, Counters, NetnsId, Role, SocketId, SocketKind, TcpSocket, WorkloadIx};
+use crate::model::{BootNanos, Claim, Counters, NetnsId, Role, SocketId, SocketKind, TcpSocket, WorkloadIx};
 
 mod entry;
 mod queues;
@@ -60,15 +60,17 @@ impl Connections {
         }
     }
 
-    /// Takes an event or a row. `owner` is whose socket it is, as far as its origin tells; `totals` takes what is new
+    /// Takes an event or a row. `claim` tells whose socket it is, as far as its origin does; `totals` takes what is new
     /// whoever the owner is.
-    pub fn handle(&mut self, socket: TcpSocket, owner: Option<WorkloadIx>, totals: &mut dyn Totals) {
+    pub fn handle(&mut self, socket: TcpSocket, claim: impl Into<Claim>, totals: &mut dyn Totals) {
+        let claim = claim.into();
+        let owner = claim.workload;
         match socket.kind {
             SocketKind::Connected | SocketKind::Accepted => self.started(&socket, owner, totals),
             SocketKind::ConnectFailed => self.failed(&socket, owner),
             SocketKind::Closed => self.ended(&socket, owner, totals),
             SocketKind::Open => self.found(socket, owner, totals),
-            SocketKind::Listen | SocketKind::Listening => self.listening(&socket, owner),
+            SocketKind::Listen | SocketKind::Listening => self.listening(&socket, claim),
             SocketKind::Unlisten => self.unlisten(&socket),
         }
     }
@@ -76,6 +78,7 @@ impl Connections {
     /// Begins a pass of the iterator. What a failed one left behind is forgotten.
     pub fn begin_pass(&mut self) {
         self.undirected.clear();
+        self.listeners.forget_claims();
         self.round_trips.begin_pass();
     }
 
@@ -86,6 +89,7 @@ impl Connections {
 
     /// Ends a pass of the iterator that began at `pass`.
     pub fn finish_pass(&mut self, pass: BootNanos, totals: &mut dyn Totals) {
+        self.settle_listeners();
         self.listeners.remove_unseen(pass);
         for (socket, owner) in std::mem::take(&mut self.undirected) {
             self.adopt(&socket, owner, totals);

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{BootNanos, DatagramOwner, Datagrams as Counted, WorkloadIx};
+use crate::model::{BootNanos, Claim, DatagramOwner, Datagrams as Counted, WorkloadIx};
 
 /// UDP sockets whose drops are followed at once; more would be more than a node has ports in a few namespaces.
 const SOCKETS_MAX: usize = 65_536;
@@ -51,8 +51,13 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 struct Socket {
+    /// Whose it was at the end of the last pass.
     workload: Option<WorkloadIx>,
+    /// The best claim to it in the last pass that saw it.
+    claim: Claim,
+    /// Of which so many were counted.
     drops: u64,
+    counted: u64,
     seen: BootNanos,
 }
 
@@ -134,26 +139,31 @@ impl Datagrams {
         last_words
     }
 
-    /// Takes what an open socket dropped so far, found by a pass that began at `pass`.
-    pub fn found(&mut self, inode: u64, drops: u64, workload: Option<WorkloadIx>, pass: BootNanos) {
+    /// Takes what an open socket dropped so far, found by a pass that began at `pass`: once for each process that holds it.
+    /// It is counted when the pass has met all of them.
+    pub fn found(&mut self, inode: u64, drops: u64, claim: Claim, pass: BootNanos) {
         if self.sockets.len() >= SOCKETS_MAX && !self.sockets.contains_key(&inode) {
             self.stats.sockets_refused += 1;
             return;
         }
         // Before the agent's time nothing was ours.
-        let before = if self.has_baseline { 0 } else { drops };
-        let socket = self.sockets.entry(inode).or_insert(Socket { workload, drops: before, seen: pass });
-        let new = drops.saturating_sub(socket.drops);
+        let counted = if self.has_baseline { 0 } else { drops };
+        let fresh = Socket { workload: claim.workload, claim, drops, counted, seen: pass };
+        let socket = self.sockets.entry(inode).or_insert(fresh);
+        socket.claim = if socket.seen == pass { socket.claim.or_better(claim) } else { claim };
         (socket.drops, socket.seen) = (drops.max(socket.drops), pass);
-        socket.workload = socket.workload.or(workload);
-        if let Some(workload) = socket.workload {
-            self.drop_at(workload, new);
-        }
     }
 
     /// Ends a pass over all open sockets.
     pub fn finish_pass(&mut self, pass: BootNanos) {
         self.sockets.retain(|_, socket| socket.seen >= pass);
+        for socket in self.sockets.values_mut() {
+            socket.workload = socket.claim.workload.or(socket.workload);
+            let new = socket.drops - std::mem::replace(&mut socket.counted, socket.drops);
+            if let Some(workload) = socket.workload {
+                drop_at(&mut self.traffic, workload, new);
+            }
+        }
         self.has_baseline = true;
     }
 
@@ -163,9 +173,9 @@ impl Datagrams {
         if known.is_none() && !self.has_baseline {
             return;
         }
-        let (owner, before) = known.map_or((workload, 0), |socket| (socket.workload, socket.drops));
+        let (owner, before) = known.map_or((workload, 0), |socket| (socket.workload, socket.counted));
         if let Some(workload) = owner.or(workload) {
-            self.drop_at(workload, drops.saturating_sub(before));
+            drop_at(&mut self.traffic, workload, drops.saturating_sub(before));
         }
     }
 
@@ -229,10 +239,10 @@ impl Datagrams {
         }
         entry
     }
+}
 
-    fn drop_at(&mut self, workload: WorkloadIx, new: u64) {
-        *self.traffic.entry(workload).or_default().dropped.get_or_insert(0) += new;
-    }
+fn drop_at(traffic: &mut HashMap<WorkloadIx, Traffic>, workload: WorkloadIx, new: u64) {
+    *traffic.entry(workload).or_default().dropped.get_or_insert(0) += new;
 }
 
 #[cfg(test)]

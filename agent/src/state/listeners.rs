@@ -6,15 +6,17 @@ use std::net::{IpAddr, SocketAddr};
 use foldhash::HashMap;
 
 use super::table::shrink;
-use crate::model::{Backlog, BootNanos, HostPid, NetnsId, WorkloadIx};
+use crate::model::{Backlog, BootNanos, Claim, HostPid, NetnsId, WorkloadIx};
 
 /// A listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Whose it is; `None` when that could not be told.
     pub workload: Option<WorkloadIx>,
-    /// A process that holds it.
+    /// A process of the owner that holds it.
     pub pid: Option<HostPid>,
+    /// The best claim to it in the pass under way.
+    pub claim: Option<Claim>,
     /// Network namespace.
     pub netns: NetnsId,
     /// Address it listens on, possibly unspecified.
@@ -90,6 +92,24 @@ impl Listeners {
         self.by_sock.get_mut(&sock)
     }
 
+    /// Forgets the claims of a pass that came to no end.
+    pub(super) fn forget_claims(&mut self) {
+        self.by_sock.values_mut().for_each(|listener| listener.claim = None);
+    }
+
+    /// Gives each listener that a pass has seen to the best claim; returns those sockets.
+    pub(super) fn settle_claims(&mut self) -> Vec<u64> {
+        let mut seen = Vec::new();
+        for (sock, listener) in &mut self.by_sock {
+            if let Some(claim) = listener.claim.take() {
+                listener.workload = claim.workload.or(listener.workload);
+                listener.pid = Some(claim.pid);
+                seen.push(*sock);
+            }
+        }
+        seen
+    }
+
     /// Entries that memory is held for.
     pub fn capacity(&self) -> usize {
         self.by_sock.capacity() + self.by_port.capacity()
@@ -154,6 +174,7 @@ mod tests {
         Listener {
             workload: None,
             pid: None,
+            claim: None,
             netns: NetnsId(1),
             address,
             backlog: None,

@@ -7,7 +7,7 @@ use super::{COMM_LEN, MAX_PROCESSES, Workloads};
 use crate::enrich::cgroup_tree::{Cgroup, Hierarchy};
 use crate::enrich::metadata::ContainerRef;
 use crate::enrich::process::{self, Executable};
-use crate::model::{BootNanos, CgroupId, HostPid, Origin, WorkloadIx};
+use crate::model::{BootNanos, CgroupId, Claim, HostPid, Origin, WorkloadIx};
 use crate::resources::{self, Controller};
 
 impl Workloads {
@@ -25,6 +25,14 @@ impl Workloads {
         }
         self.now = self.now.max(now);
         self.resolve_managed(origin)
+    }
+
+    /// What an origin's process tells of the owner of a socket that it holds.
+    pub fn claim(&mut self, origin: &Origin, now: BootNanos) -> Claim {
+        let workload = self.resolve_owner(origin, now);
+        let record = workload.and_then(|ix| self.table.get(ix));
+        let is_managed = record.is_some_and(|record| !matches!(record.key, Key::Executable(_)));
+        Claim { workload, is_managed, pid: origin.pid }
     }
 
     /// The container or service of an origin.

@@ -1,7 +1,7 @@
 //! Listening sockets, and what their accept queues dropped.
 
 use super::Connections;
-use crate::model::{BootNanos, NetnsId, SocketKind, TcpSocket, WorkloadIx};
+use crate::model::{Backlog, BootNanos, Claim, NetnsId, SocketKind, TcpSocket};
 use crate::state::backlogs::BacklogKey;
 use crate::state::listeners::Listener;
 use crate::state::overflows::Question;
@@ -29,7 +29,9 @@ impl Connections {
         }
     }
 
-    pub(super) fn listening(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
+    /// A listener's start, or a row of a pass: one for each process that holds it. What it dropped is counted when the
+    /// pass has met all of them.
+    pub(super) fn listening(&mut self, socket: &TcpSocket, claim: Claim) {
         let known = self.listeners.get(socket.id.sock);
         // A socket that was there before it was first seen begins at a baseline.
         let drops = socket.backlog.filter(|_| socket.kind == SocketKind::Listening);
@@ -38,36 +40,52 @@ impl Connections {
             self.stats.listeners_refused += u64::from(socket.kind == SocketKind::Listen);
             return;
         }
+        let is_row = socket.kind == SocketKind::Listening;
+        let pid = socket.origin.as_ref().map(|origin| origin.pid);
+        let claim = Claim { pid: pid.unwrap_or_default(), ..claim };
+        let before = known.filter(|known| is_row && known.workload.is_some());
+        let best = known.and_then(|known| known.claim).map_or(claim, |best| best.or_better(claim));
         let listener = Listener {
-            workload: owner,
-            pid: socket.origin.as_ref().map(|origin| origin.pid),
+            workload: before.map_or(claim.workload, |known| known.workload),
+            pid: before.map_or(pid, |known| known.pid),
+            claim: is_row.then_some(best),
             netns: socket.netns,
             address: socket.local,
             backlog: socket.backlog,
             counted_drops,
             seen: socket.at,
-            shown: socket.kind == SocketKind::Listening || known.is_some_and(|known| known.shown),
+            shown: is_row || known.is_some_and(|known| known.shown),
         };
         self.listeners.insert(socket.id.sock, listener);
-        self.count_drops(socket);
+        if !is_row {
+            self.count_drops(socket.id.sock, socket.backlog, socket.at);
+        }
+    }
+
+    /// A pass has met everyone who holds a listener.
+    pub(super) fn settle_listeners(&mut self) {
+        for sock in self.listeners.settle_claims() {
+            let Some(listener) = self.listeners.get(sock) else { continue };
+            self.count_drops(sock, listener.backlog, listener.seen);
+        }
     }
 
     pub(super) fn unlisten(&mut self, socket: &TcpSocket) {
-        self.count_drops(socket);
+        self.count_drops(socket.id.sock, socket.backlog, socket.at);
         self.listeners.remove(socket.id.sock);
     }
 
     /// Adds what a listener dropped since the last time.
-    fn count_drops(&mut self, socket: &TcpSocket) {
-        let Some(listener) = self.listeners.get_mut(socket.id.sock) else { return };
-        let (Some(now), Some(workload)) = (socket.backlog, listener.workload) else { return };
+    fn count_drops(&mut self, sock: u64, backlog: Option<Backlog>, at: BootNanos) {
+        let Some(listener) = self.listeners.get_mut(sock) else { return };
+        let (Some(now), Some(workload)) = (backlog, listener.workload) else { return };
         let new = now.drops.wrapping_sub(listener.counted_drops);
         // The kernel's counter wraps, but does not go back: then the address belongs to a newer socket.
         let new = if new > i32::MAX as u32 { now.drops } else { new };
         listener.counted_drops = now.drops;
         let (netns, new) = (listener.netns, u64::from(new));
         let key = self.backlogs.admit(BacklogKey { workload, address: Some(listener.address) });
-        self.backlogs.at(key, socket.at).all += new;
+        self.backlogs.at(key, at).all += new;
         self.overflows.dropped(netns, key, new);
     }
 }

@@ -1,4 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::model::HostPid;
 
 const A: WorkloadIx = WorkloadIx(1);
 const B: WorkloadIx = WorkloadIx(2);
@@ -13,6 +16,11 @@ fn sent(bytes: u64) -> Counted {
 
 fn counted(bytes: u64) -> Traffic {
     Traffic { counted: sent(bytes), is_counted: true, has_errors: true, dropped: None }
+}
+
+/// A process of the host that holds a socket.
+fn host(workload: WorkloadIx, pid: u32) -> Claim {
+    Claim { workload: Some(workload), is_managed: false, pid: HostPid(pid) }
 }
 
 fn of(table: &Datagrams, workload: WorkloadIx) -> Traffic {
@@ -112,10 +120,10 @@ fn messages_of_nobody_are_counted_as_such() {
 fn drops_from_before_the_agent_are_a_baseline() {
     let mut table = Datagrams::default();
     table.closed(9, 4, Some(A));
-    table.found(1, 100, Some(A), BootNanos(1));
+    table.found(1, 100, host(A, 1), BootNanos(1));
     table.finish_pass(BootNanos(1));
-    table.found(1, 103, Some(A), BootNanos(2));
-    table.found(2, 5, Some(A), BootNanos(2));
+    table.found(1, 103, host(A, 1), BootNanos(2));
+    table.found(2, 5, host(A, 1), BootNanos(2));
     table.finish_pass(BootNanos(2));
     assert_eq!(of(&table, A).dropped, Some(8));
 }
@@ -124,14 +132,19 @@ fn drops_from_before_the_agent_are_a_baseline() {
 fn a_socket_that_closes_counts_once_whatever_comes_first() {
     let mut table = Datagrams::default();
     table.finish_pass(BootNanos(1));
-    table.found(1, 3, Some(A), BootNanos(2));
-    table.found(1, 3, Some(B), BootNanos(2));
+    table.found(1, 3, host(A, 1), BootNanos(2));
+    table.found(1, 3, host(B, 0), BootNanos(2));
     table.finish_pass(BootNanos(2));
     table.closed(1, 7, Some(B));
-    assert_eq!((of(&table, A).dropped, of(&table, B).dropped), (Some(7), None), "the first holder owns it");
+    assert_eq!(
+        (of(&table, A).dropped, of(&table, B).dropped),
+        (Some(7), None),
+        "who closes it need not own it"
+    );
     table.closed(2, 11, Some(B));
     assert_eq!(of(&table, B).dropped, Some(11), "one that no pass saw");
-    table.found(1, 2, Some(A), BootNanos(3));
+    table.found(1, 2, host(A, 1), BootNanos(3));
+    table.finish_pass(BootNanos(3));
     assert_eq!(of(&table, A).dropped, Some(9), "its number belongs to another one now");
 }
 
@@ -139,14 +152,30 @@ fn a_socket_that_closes_counts_once_whatever_comes_first() {
 fn a_socket_whose_owner_is_found_later_counts_from_then_on() {
     let mut table = Datagrams::default();
     table.finish_pass(BootNanos(1));
-    table.found(1, 3, None, BootNanos(2));
-    table.found(1, 5, Some(A), BootNanos(3));
-    table.found(1, 9, Some(B), BootNanos(4));
-    assert_eq!(
-        (of(&table, A).dropped, of(&table, B).dropped),
-        (Some(6), None),
-        "the first known holder owns it"
-    );
+    for (drops, claim, pass) in [(3, Claim::default(), 2), (5, host(A, 1), 3), (9, Claim::default(), 4)] {
+        table.found(1, drops, claim, BootNanos(pass));
+        table.finish_pass(BootNanos(pass));
+    }
+    assert_eq!(of(&table, A).dropped, Some(6), "it stays whose it was while nobody is known");
+}
+
+#[test]
+fn a_socket_that_systemd_opened_is_the_services_as_long_as_that_holds_it() {
+    let (systemd, service) = (host(A, 1), Claim { is_managed: true, ..host(B, 700) });
+    for both in [[systemd, service], [service, systemd]] {
+        let mut table = Datagrams::default();
+        table.finish_pass(BootNanos(1));
+        let mut dropped = |holders: &[Claim], drops, pass| {
+            holders.iter().for_each(|claim| table.found(1, drops, *claim, BootNanos(pass)));
+            table.finish_pass(BootNanos(pass));
+            (of(&table, A).dropped, of(&table, B).dropped)
+        };
+        assert_eq!(dropped(&both, 3, 2), (None, Some(3)));
+        assert_eq!(dropped(&[systemd], 5, 3), (Some(2), Some(3)), "it was stopped");
+        assert_eq!(dropped(&both, 9, 4), (Some(2), Some(7)));
+        table.closed(1, 10, Some(A));
+        assert_eq!(of(&table, B).dropped, Some(8), "systemd has closed it at last");
+    }
 }
 
 #[test]
@@ -156,7 +185,8 @@ fn workloads_merge_and_retire() {
     table.begin_reading(BootNanos(1));
     table.count(owner(7), sent(100), || Some(A));
     table.count(owner(8), sent(50), || Some(B));
-    table.found(1, 3, Some(A), BootNanos(2));
+    table.found(1, 3, host(A, 1), BootNanos(2));
+    table.finish_pass(BootNanos(2));
     table.merge_workload(A, B);
     table.count(owner(7), sent(110), || panic!("known"));
     table.closed(1, 4, None);
@@ -186,4 +216,27 @@ fn a_million_short_lived_processes_leave_nothing() {
     }
     assert_eq!(of(&table, A).counted, sent(10_000_000));
     assert!(largest <= 2000, "{largest} entries");
+}
+
+proptest! {
+    #[test]
+    fn each_drop_at_a_shared_socket_is_one_owners(
+        passes in prop::collection::vec((prop::collection::vec((1..4_u32, 1..6_u32), 1..5), 0..10_u64), 1..12),
+    ) {
+        let mut table = Datagrams::default();
+        let (mut count, mut expected) = (0, [0; 4]);
+        for (number, (holders, new)) in passes.into_iter().enumerate() {
+            count += new;
+            for (of, pid) in &holders {
+                let claim = Claim { is_managed: *of == 3, ..host(WorkloadIx(*of), *pid) };
+                table.found(1, count, claim, BootNanos(number as u64 + 1));
+            }
+            table.finish_pass(BootNanos(number as u64 + 1));
+            let best = holders.iter().max_by_key(|(of, pid)| (*of == 3, *pid, *of)).unwrap().0;
+            // What is there at first is a baseline.
+            expected[best as usize] += if number > 0 { new } else { 0 };
+            let dropped = [0, 1, 2, 3].map(|ix| of(&table, WorkloadIx(ix)).dropped.unwrap_or(0));
+            prop_assert_eq!(dropped, expected);
+        }
+    }
 }

@@ -12,6 +12,7 @@ fn key(workload: u32, port: u16) -> BacklogKey {
 
 fn listener(netns: NetnsId, pid: u32) -> Listener {
     Listener {
+        claim: None,
         workload: Some(WorkloadIx(1)),
         pid: Some(HostPid(pid)),
         netns,
