@@ -70,7 +70,8 @@ impl Listeners {
         gone.into_iter().for_each(|sock| self.remove(sock));
     }
 
-    /// The listener that a connection to `local` in a namespace came through; an exact address before a wildcard.
+    /// The listener that a connection to `local` in a namespace came through: an exact address before a wildcard, and that
+    /// of the connection's own family before the other one's.
     pub fn find(&self, netns: NetnsId, local: SocketAddr) -> Option<&Listener> {
         let socks = self.by_port.get(&(netns, local.port()))?;
         if netns == NetnsId(0) && socks.len() > 1 {
@@ -79,7 +80,9 @@ impl Listeners {
         }
         let listeners = || socks.iter().filter_map(|sock| self.by_sock.get(sock));
         let exact = listeners().find(|listener| listener.address.ip() == local.ip());
-        exact.or_else(|| listeners().find(|listener| serves(listener.address.ip(), local.ip())))
+        let is_own = |listener: &&Listener| listener.address.is_ipv4() == local.is_ipv4();
+        let wildcards = || listeners().filter(|listener| serves(listener.address.ip(), local.ip()));
+        exact.or_else(|| wildcards().find(is_own)).or_else(|| wildcards().next())
     }
 
     /// A listener.
@@ -200,6 +203,18 @@ mod tests {
         assert_eq!(found(&listeners, 1, "[::1]:80"), None, "an IPv4 wildcard does not take IPv6");
         listeners.insert(3, listener("[::]:81", 0));
         assert_eq!(found(&listeners, 1, "10.0.0.1:81").as_deref(), Some("[::]:81"));
+    }
+
+    #[test]
+    fn a_wildcard_of_the_same_family_wins_whichever_was_first() {
+        for order in [["[::]:80", "0.0.0.0:80"], ["0.0.0.0:80", "[::]:80"]] {
+            let mut listeners = Listeners::default();
+            (1..).zip(order).for_each(|(sock, address)| listeners.insert(sock, listener(address, 0)));
+            for (local, expected) in [("10.0.0.1:80", "0.0.0.0:80"), ("[fd00::1]:80", "[::]:80")] {
+                let found = listeners.find(NetnsId(1), local.parse().unwrap()).unwrap();
+                assert_eq!(found.address.to_string(), expected, "{local} of {order:?}");
+            }
+        }
     }
 
     #[test]
