@@ -109,7 +109,7 @@ pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, u64)> {
 }
 
 /// Shows each line of a file to `take` until that has enough, or `max_bytes` are read. A line that this cuts, and one
-/// above 64 KiB, is left out.
+/// above 64 KiB, is left out. Returns whether `take` had all that it wanted.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -117,19 +117,20 @@ pub(crate) fn lines(
     path: &Path,
     max_bytes: u64,
     mut take: impl FnMut(&str) -> ControlFlow<()>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let mut reader = BufReader::new(File::open(path)?.take(max_bytes));
     let mut line = Vec::new();
-    let mut is_rest = false;
+    let (mut is_rest, mut has_all) = (false, true);
     loop {
         line.clear();
         if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
-            return Ok(());
+            return Ok(has_all && reader.get_ref().limit() > 0);
         }
         let ends = line.last() == Some(&b'\n');
         let is_whole = ends || (line.len() as u64) < MAX_LINE && reader.get_ref().limit() > 0;
+        has_all &= is_whole;
         if is_whole && !is_rest && take(String::from_utf8_lossy(&line).trim_end_matches('\n')).is_break() {
-            return Ok(());
+            return Ok(has_all);
         }
         is_rest = !ends;
     }
@@ -140,6 +141,10 @@ mod tests {
     use super::*;
 
     fn read(text: &str, max_bytes: u64) -> Vec<String> {
+        read_all(text, max_bytes).0
+    }
+
+    fn read_all(text: &str, max_bytes: u64) -> (Vec<String>, bool) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let mut found = Vec::new();
@@ -147,8 +152,21 @@ mod tests {
             found.push(line.to_owned());
             if line == "stop" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        taken.unwrap();
-        found
+        (found, taken.unwrap())
+    }
+
+    #[test]
+    fn what_is_left_out_is_told() {
+        let long = "x".repeat(MAX_LINE as usize + 10);
+        for (text, max_bytes, has_all) in [
+            ("a\nb\n", 100, true),
+            ("a\nb\n", 3, false),
+            ("a\nstop\nb\n", 7, true),
+            ("", 100, true),
+            (&format!("{long}\na\n"), u64::MAX, false),
+        ] {
+            assert_eq!(read_all(text, max_bytes).1, has_all, "{max_bytes} bytes of {} ", text.len());
+        }
     }
 
     #[test]

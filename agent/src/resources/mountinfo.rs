@@ -3,6 +3,11 @@
 //! Fields are borrowed as they stand, escapes included: who shows one passes it through [`unescape`] first.
 
 use std::borrow::Cow;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::files;
 
 /// One mount, in the order of its fields. The parent and the optional fields are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,24 @@ impl<'a> Mount<'a> {
             super_options: filesystem.next()?,
         })
     }
+}
+
+/// Bytes read of one list: 4,000 mounts of ordinary length. A container may make 100,000 (`fs.mount-max`) with paths of
+/// 4 KiB each.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The list of a process, as far as it fits; and whether that is all of it.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(path: &Path) -> io::Result<(String, bool)> {
+    let mut list = String::new();
+    let is_whole = files::lines(path, MAX_BYTES, |line| {
+        list.push_str(line);
+        list.push('\n');
+        ControlFlow::Continue(())
+    })?;
+    Ok((list, is_whole))
 }
 
 /// The mounts of a list, in its order, without lines that are cut.

@@ -127,7 +127,7 @@ impl CgroupMounts {
             }
             ControlFlow::Continue(())
         });
-        taken.map_err(|error| format!("{} could not be read: {error}", mountinfo.display()))
+        taken.map(drop).map_err(|error| format!("{} could not be read: {error}", mountinfo.display()))
     }
 
     fn add(&mut self, mount: &Mount<'_>, path: PathBuf) {

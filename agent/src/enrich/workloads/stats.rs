@@ -40,7 +40,8 @@ pub struct Stats {
 /// Volumes that are left out by the bounds on their number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VolumesRefused {
-    /// At every look at a container's mounts, those beyond what is taken of one container.
+    /// At every look at a container's mounts, those beyond what is taken of one container, and one for all that stand
+    /// beyond what is read.
     pub container: u64,
     /// At every snapshot, those whose size is not asked because there are too many on the node.
     pub node: u64,

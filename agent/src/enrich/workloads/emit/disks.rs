@@ -10,7 +10,7 @@ use crate::enrich::workloads::record::{Key, Record};
 use crate::model::{BootNanos, HostPid, WorkloadIx};
 use crate::registry::catalog::container::*;
 use crate::registry::{Labels, SnapshotBuilder};
-use crate::resources::{self, DeviceId, DiskIo, DiskNames, Question, Space, Volume};
+use crate::resources::{self, DeviceId, DiskIo, DiskNames, Question, Space, Volume, mountinfo};
 
 /// What is known of a workload's disks, with the time its mounts were read.
 #[derive(Debug, Default)]
@@ -48,14 +48,15 @@ impl Workloads {
         }
         let pid = record.process.filter(|_| sources.is_due(record.disks.read_at));
         if let Some(pid) = pid
-            && let Ok(mountinfo) = fs::read_to_string(proc_root.join(format!("{}/mountinfo", pid.0)))
+            && let Ok((list, is_whole)) = mountinfo::read(&proc_root.join(format!("{}/mountinfo", pid.0)))
         {
             let now = sources.now;
             let named = |path: &str, filesystem| {
                 named_by_runtime(record, path).or_else(|| sources.named(filesystem?))
             };
-            let (volumes, refused) = resources::volumes(&mountinfo, &sources.names, named);
-            self.stats.volumes_refused.container += refused as u64;
+            let (volumes, refused) = resources::volumes(&list, &sources.names, named);
+            // How many mounts the rest has is not known.
+            self.stats.volumes_refused.container += refused as u64 + u64::from(!is_whole);
             record.disks.replace(volumes, &sources.names, now);
         }
         record.disks.choose(is_container, disks);

@@ -170,6 +170,23 @@ fn volumes_beyond_the_bounds_are_counted() {
 }
 
 #[test]
+fn of_a_container_with_endless_mounts_the_first_are_read() {
+    let machine = Machine::v2();
+    let cgroup = machine.cgroup(&format!("docker/{ID}"));
+    machine.write(&format!("cgroup/docker/{ID}/io.stat"), "8:0 rios=1\n");
+    machine.write("proc/diskstats", "8 0 sda 1\n");
+    let path = "x".repeat(4000);
+    let endless = (0..300).map(|number| format!("1 1 0:5 / /{path}{number} rw - tmpfs tmpfs rw\n"));
+    let mounts = ["1 1 8:0 / /data rw - ext4 /dev/sda rw\n".to_owned()].into_iter().chain(endless);
+    machine.write("proc/7/mountinfo", &mounts.collect::<String>());
+    let mut workloads = machine.workloads();
+    workloads.observe_tasks(&[task(origin(7, NO_CGROUP, cgroup), 1, 0)], at(10), 0);
+    let lines = series(&mut workloads, at(15));
+    assert!(lines.iter().any(|line| line.contains("disk_reads_total") && line.contains("mount_point=/data")));
+    assert_eq!(workloads.stats().volumes_refused.container, 1);
+}
+
+#[test]
 fn a_root_that_is_closed_is_a_reason_and_no_zero() {
     let machine = Machine::v2();
     let (cgroup, _) = with_volume(&machine, "1 1 DEVICE / /data rw - ext4 /dev/sda rw\n");
