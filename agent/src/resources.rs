@@ -12,6 +12,7 @@ pub(crate) mod mountinfo;
 mod mounts;
 mod pressure;
 mod space;
+mod sum;
 mod v1;
 mod v2;
 mod volumes;
@@ -149,8 +150,9 @@ pub enum DiskSource {
 }
 
 /// Reads the files of cgroups, those of one snapshot by one reader: what containers share is then read once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
+    disks: DiskSource,
     roots: Roots,
     buffer: Vec<u8>,
     /// Limits of memory that apply to the groups below a path of the unified hierarchy.
@@ -158,10 +160,16 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// A reader that has read nothing.
+    pub fn new(disks: DiskSource) -> Self {
+        Self { disks, roots: Roots::default(), buffer: Vec::new(), inherited: HashMap::new() }
+    }
+
     /// Reads the files of a cgroup. A file that is absent or malformed leaves its values `None`.
-    pub fn read(&mut self, mounts: &CgroupMounts, paths: &CgroupPaths, disks: DiskSource) -> Resources {
+    pub fn read(&mut self, mounts: &CgroupMounts, paths: &CgroupPaths) -> Resources {
+        let disks = self.disks;
         let mut read = Resources::default();
-        self.read_v1(mounts, paths, disks, &mut read);
+        self.read_v1(mounts, paths, &mut read);
         let has = |controller| mounts.v1(controller).is_some();
         let Some((mount, path)) = mounts.v2().zip(paths.v2()) else { return read };
         if !has(Controller::Memory) {
@@ -191,13 +199,7 @@ impl Reader {
         read
     }
 
-    fn read_v1(
-        &mut self,
-        mounts: &CgroupMounts,
-        paths: &CgroupPaths,
-        disks: DiskSource,
-        read: &mut Resources,
-    ) {
+    fn read_v1(&mut self, mounts: &CgroupMounts, paths: &CgroupPaths, read: &mut Resources) {
         let Some(path) = paths.v1() else { return };
         if let Some(mut files) = self.open(mounts.v1(Controller::CpuAcct), path) {
             read.cpu = v1::cpu_time(&mut files, rustix::param::clock_ticks_per_second().max(1) as f64);
@@ -211,7 +213,7 @@ impl Reader {
         if let Some(mut files) = self.open(mounts.v1(Controller::Pids), path) {
             read.tasks = v1::tasks(&mut files);
         }
-        if disks == DiskSource::Files
+        if self.disks == DiskSource::Files
             && let Some(mut files) = self.open(mounts.v1(Controller::Blkio), path)
         {
             read.disks = v1::disks(&mut files);

@@ -15,6 +15,7 @@ mod resolve;
 mod starts;
 mod stats;
 mod table;
+mod together;
 mod units;
 
 use std::io;

@@ -3,7 +3,7 @@
 use crate::enrich::Workloads;
 use crate::kernel::{FeatureId, Kernel};
 use crate::model::WorkloadIx;
-use crate::resources::{Measure, Measured};
+use crate::resources::{DiskSource, Measure, Measured};
 use crate::state::Measurements;
 
 /// The table of measurements, and which of them are made.
@@ -33,5 +33,9 @@ impl Measure for View<'_> {
             disk_delay_seconds: self.has_disk_delay.then(seconds),
             disks: self.has_disk_io.then(|| self.measurements.disks(workload)),
         }
+    }
+
+    fn disk_source(&self) -> DiskSource {
+        if self.has_disk_io { DiskSource::Programs } else { DiskSource::Files }
     }
 }

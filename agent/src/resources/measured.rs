@@ -1,6 +1,6 @@
 //! What the kernel half measured of a workload where files do not tell, or tell less.
 
-use super::DiskIo;
+use super::{DiskIo, DiskSource};
 use crate::model::WorkloadIx;
 
 /// Values of one workload. `None` means "not measured".
@@ -19,6 +19,9 @@ pub struct Measured<'a> {
 pub trait Measure {
     /// Values of a workload.
     fn measured(&self, workload: WorkloadIx) -> Measured<'_>;
+
+    /// Where I/O per device comes from; the same for all workloads.
+    fn disk_source(&self) -> DiskSource;
 }
 
 /// Measures nothing: there are only files.
@@ -30,5 +33,9 @@ pub struct FilesOnly;
 impl Measure for FilesOnly {
     fn measured(&self, _: WorkloadIx) -> Measured<'_> {
         Measured::default()
+    }
+
+    fn disk_source(&self) -> DiskSource {
+        DiskSource::Files
     }
 }

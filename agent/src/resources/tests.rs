@@ -43,7 +43,7 @@ fn device(minor: u32) -> DeviceId {
 }
 
 fn read(mounts: &CgroupMounts, paths: &CgroupPaths) -> Resources {
-    Reader::default().read(mounts, paths, DiskSource::Files)
+    Reader::new(DiskSource::Files).read(mounts, paths)
 }
 
 const V1: [(&str, &str, &str); 4] = [
@@ -98,10 +98,10 @@ fn the_effective_limit_of_memory_is_the_smallest_on_the_way_up() {
     ];
     for (files, expected) in cases {
         let (_root, mounts) = host(&[("cgroup2", "", "rw")], files);
-        let mut reader = Reader::default();
+        let mut reader = Reader::new(DiskSource::Files);
         for _ in ["first", "remembered"] {
             let paths = CgroupPaths { v1: None, v2: Some("/kube/pod/ctr".into()) };
-            let memory = reader.read(&mounts, &paths, DiskSource::Files).memory;
+            let memory = reader.read(&mounts, &paths).memory;
             assert_eq!(memory.effective_limit_bytes, expected, "{files:?}");
         }
     }

@@ -44,7 +44,7 @@ impl Workloads {
     /// Adds the series of all workloads that are shown. What the kernel half measured comes from `measure`.
     pub fn collect(&mut self, builder: &mut SnapshotBuilder, measure: &dyn Measure, now: BootNanos) {
         self.now = self.now.max(now);
-        let mut sources = Sources::new(&self.settings.proc_root, now);
+        let mut sources = Sources::new(&self.settings.proc_root, measure.disk_source(), now);
         let mut shown = self.table.indices();
         shown.retain(|ix| self.is_exported(*ix, now));
         // Answers may come while the rest is read.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::emit::{Disks, OomKills};
 use super::files::Files;
 use super::starts::Starts;
+use super::table::MAX_ALIASES;
+use super::together::Together;
 use super::{Owner, Runtime};
 use crate::enrich::cgroup_tree::Cgroup;
 use crate::enrich::metadata::{ContainerMetadata, ContainerRef};
@@ -121,6 +123,8 @@ pub(super) struct Record {
     /// Labels of `container_info`, once there is something to say.
     pub(super) info: Option<Arc<Labels>>,
     pub(super) paths: CgroupPaths,
+    /// Cgroups of the containers that it is besides.
+    pub(super) together: Together,
     /// Containers that turned out to have the same name, and may still live: the latest ones.
     pub(super) aliases: Vec<Key>,
     /// The index it was given first: of two containers the younger one has the higher number.
@@ -168,6 +172,7 @@ impl Record {
             pod: None,
             info: None,
             paths: CgroupPaths::default(),
+            together: Together::default(),
             aliases: Vec::new(),
             number: WorkloadIx(0),
             created: now,
@@ -198,7 +203,8 @@ impl Record {
 
     /// Goes on counting where an older one of the same name stopped, or will stop: while that one lives, its processes are
     /// the oldest, and the pass after their end counts the restart.
-    pub(super) fn succeed(&mut self, older: &Self) {
+    pub(super) fn succeed(&mut self, older: &mut Self) {
+        self.together.join(older, MAX_ALIASES);
         self.restarts += older.restarts;
         if older.process.is_some() {
             self.started = older.started;

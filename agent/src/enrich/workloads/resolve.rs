@@ -81,21 +81,22 @@ impl Workloads {
             found.filter(|found| key.is_of(found) && !found.own_path.is_empty()).map(|found| found.own_path)
         };
         let (v1, v2) = (of_owner(v1), of_owner(v2));
-        let ix = self.find_or_make(key);
+        let ix = self.find_or_make(key.clone());
         if let Some(record) = self.table.get_mut(ix) {
             record.touch(self.now);
             // What looks like a part of the container somewhere else never takes the place of its own cgroup.
             let kept = |root: Option<&Path>, known: Option<Box<str>>| {
                 known.filter(|known| root.is_some_and(|root| resources::below(root, known).is_dir()))
             };
-            let paths = &mut record.paths;
+            let is_other = record.key != key;
+            let paths = if is_other { record.together.paths_of(&key) } else { &mut record.paths };
             paths.v1 = kept(self.mounts.v1(Controller::Memory), paths.v1.take()).or(v1);
             paths.v2 = kept(self.mounts.v2(), paths.v2.take()).or(v2);
             let own = |hierarchy, path: &Option<Box<str>>| {
                 path.as_deref().map(|path| self.tree.own(hierarchy, path)).unwrap_or_default()
             };
             let own = [own(Hierarchy::V1, &paths.v1), own(Hierarchy::V2, &paths.v2)];
-            if record.key.restarts() {
+            if !is_other && record.key.restarts() {
                 record.restarts += record.starts.begin(own);
             }
         }

@@ -52,6 +52,11 @@ impl Starts {
         self.is_unseen = false;
     }
 
+    /// The latest cgroups, by hierarchy.
+    pub(super) fn ids(&self) -> [CgroupId; 2] {
+        self.told.map(|told| told.last)
+    }
+
     fn total(&self) -> u64 {
         self.told[0].births.max(self.told[1].births)
     }

@@ -55,7 +55,7 @@ pub(super) struct Table {
 
 const SECOND: u64 = 1_000_000_000;
 /// Containers of one name that may live at once, besides the youngest one. A cronjob has no end of them.
-const MAX_ALIASES: usize = 8;
+pub(super) const MAX_ALIASES: usize = 8;
 /// Even in need of room a workload is shown this long after it was last seen, so that its last counts are collected.
 const KEEP_GONE_IN_NEED: u64 = 60 * SECOND;
 
@@ -224,8 +224,9 @@ impl Table {
         let merged = Merged { from: ix.max(other), into: ix.min(other) };
         let (first, second) = (self.records.remove(&merged.into)?, self.records.remove(&merged.from)?);
         // Answers may come in another order than the containers were made in.
-        let (older, mut newer) = if first.number < second.number { (first, second) } else { (second, first) };
-        newer.succeed(&older);
+        let (mut older, mut newer) =
+            if first.number < second.number { (first, second) } else { (second, first) };
+        newer.succeed(&mut older);
         newer.aliases = older.aliases.into_iter().chain([older.key]).chain(newer.aliases).collect();
         let forgotten = newer.aliases.len().saturating_sub(MAX_ALIASES);
         newer.aliases.drain(..forgotten).for_each(|key| {

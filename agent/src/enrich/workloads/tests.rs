@@ -9,6 +9,7 @@ mod hints;
 mod names;
 mod pods;
 mod restarts;
+mod together;
 mod units;
 mod users;
 

@@ -39,14 +39,14 @@ pub(super) struct Sources {
 const MOUNTS_PER_SNAPSHOT: u32 = 32;
 
 impl Sources {
-    pub(super) fn new(proc_root: &Path, now: BootNanos) -> Self {
+    pub(super) fn new(proc_root: &Path, disks: DiskSource, now: BootNanos) -> Self {
         Self {
             now,
             proc_root: proc_root.to_owned(),
             names: DiskNames::read(proc_root),
             kubelet: OnceCell::new(),
             mounts_left: MOUNTS_PER_SNAPSHOT,
-            reader: Reader::default(),
+            reader: Reader::new(disks),
         }
     }
 }
@@ -78,6 +78,16 @@ impl OomKills {
         }
     }
 
+    /// What the file of the own cgroup said last.
+    pub(in super::super) fn file(self) -> Option<u64> {
+        self.file
+    }
+
+    /// Takes in kills that only the file of another cgroup of the workload told.
+    pub(in super::super) fn add(&mut self, news: u64) {
+        self.told = Some(self.told.unwrap_or(0) + news);
+    }
+
     /// All kills that are known, given what events told by now; `None` where there is no source.
     fn total(self, events: Option<u64>) -> Option<u64> {
         // `None` is below every number.
@@ -100,21 +110,21 @@ impl Workloads {
         measured: &Measured<'_>,
     ) {
         let Some(record) = self.table.get_mut(ix) else { return };
-        let has_cgroup = record.paths.v1.is_some() || record.paths.v2.is_some();
+        let has_cgroup =
+            record.paths.v1.is_some() || record.paths.v2.is_some() || record.together.has_others();
         let may_live =
             record.process.is_some() || sources.now.0.saturating_sub(record.last_seen.0) < READ_AFTER;
         let owner = record.labels.clone();
         let mut series = Series { builder, owner: &owner };
         let mut read = None;
         if has_cgroup && may_live {
-            // Once the kernel half counts it, files are no source of it any more: see `Measured::disks`.
-            let disks = if measured.disks.is_some() { DiskSource::Programs } else { DiskSource::Files };
-            let read = read.insert(sources.reader.read(&self.mounts, &record.paths, disks));
+            let (all, own_kills) = record.read(&mut sources.reader, &self.mounts);
+            let read = read.insert(all);
             series.cpu(&read.cpu);
             series.memory(&read.memory);
             series.tasks(read.tasks);
             series.pressure(&read.pressure);
-            if let Some(kills) = read.memory.events.oom_kill {
+            if let Some(kills) = own_kills {
                 record.oom_kills.observe(kills, measured.oom_kills);
             }
         }

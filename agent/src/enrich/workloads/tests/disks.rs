@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::*;
 use crate::aside::Aside;
-use crate::resources::{DeviceId, DiskIo, Measure, Measured, Question, Space};
+use crate::resources::{DeviceId, DiskIo, DiskSource, Measure, Measured, Question, Space};
 
 #[test]
 fn resources_disks_and_published_ports_are_emitted() {
@@ -49,6 +49,10 @@ fn measured_numbers_stay_the_source_when_files_begin_to_count() {
     impl Measure for Counted {
         fn measured(&self, _: WorkloadIx) -> Measured<'_> {
             Measured { disks: Some(&self.0), ..Measured::default() }
+        }
+
+        fn disk_source(&self) -> DiskSource {
+            DiskSource::Files
         }
     }
     let machine = Machine::v2();

@@ -83,6 +83,7 @@ fn answers_in_another_order_keep_the_younger_container() {
     assert_eq!(pair.workloads.handle_inspected(second, Ok(named("web")), at(22)), None);
     let merged = pair.workloads.handle_inspected(first.clone(), Ok(named("web")), at(22));
     assert_eq!(merged, Some(Merged { from: newer, into: older }));
+    fs::remove_dir_all(pair.machine.root.path().join(format!("cgroup/docker/{ID}"))).unwrap();
     let limit = "container_resources_memory_limit_bytes{container_id=/docker/web} 2".to_owned();
     assert!(series(&mut pair.workloads, at(22)).contains(&limit));
     pair.workloads.handle_inspected(first, Ok(named("late")), at(23));
