@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use sonde_collector::http::{ListenConfig, Listener};
 use sonde_collector::{Pipeline, PipelineConfig};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -57,6 +57,14 @@ impl EdgeStats {
         };
         self.pipeline.as_ref().map_or(serde_json::Value::Null, status)
     }
+
+    /// Resolves when a part of the queue ended without being told to, with its name; never without a queue.
+    async fn queue_failed(&self) -> &str {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.failed().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Edges {
@@ -89,7 +97,7 @@ impl Edges {
     /// end, of which the other phases get the rest.
     ///
     /// # Errors
-    /// When serving or pushing ended without being told to.
+    /// When serving, pushing or a part of the queue ended without being told to.
     pub async fn run<S>(
         &mut self,
         source: S,
@@ -100,11 +108,11 @@ impl Edges {
         S: Source + Clone,
     {
         let mut tasks = self.spawn(source, health, stop).context("the edges ran already")?;
-        let early = stop.run_until_cancelled(tasks.join_next()).await;
+        let early = stop.run_until_cancelled(early_end(&mut tasks, self.stats.queue_failed())).await;
         let deadline = Deadline::after(self.shutdown_timeout);
         match early {
-            Some(Some(Ok(name))) if !stop.is_cancelled() => bail!("task `{name}` ended by itself"),
-            Some(Some(Err(error))) => return Err(error).context("a task of the edges ended by itself"),
+            Some(Ok(part)) if !stop.is_cancelled() => bail!("{part} ended by itself"),
+            Some(Err(error)) => return Err(error).context("a task of the edges ended by itself"),
             _ => {}
         }
         deadline.phase("end of serving and pushing", end(&mut tasks)).await;
@@ -154,6 +162,17 @@ async fn open_queue(config: &Config) -> anyhow::Result<Pipeline> {
         user_agent: USER_AGENT.to_owned(),
     };
     Pipeline::open(queue).await.context("open the queue")
+}
+
+/// The name of the first part that ends, be it a task or one of the queue's; an error when a task failed.
+async fn early_end(
+    tasks: &mut JoinSet<&'static str>,
+    queue_failed: impl Future<Output = &str>,
+) -> Result<String, JoinError> {
+    tokio::select! {
+        Some(ended) = tasks.join_next() => ended.map(|name| format!("task `{name}`")),
+        part = queue_failed => Ok(part.to_owned()),
+    }
 }
 
 async fn end(tasks: &mut JoinSet<&'static str>) {
@@ -265,6 +284,16 @@ mod tests {
         });
         edges.run(Empty, Arc::new(Well), &stop).await.unwrap();
         assert_eq!(asker.await.unwrap(), ["401", "401", "200", "200"]);
+    }
+
+    #[tokio::test]
+    async fn what_ends_by_itself_is_named() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(std::future::pending());
+        let failed = std::future::ready("the log's writer");
+        assert_eq!(early_end(&mut tasks, failed).await.unwrap(), "the log's writer");
+        tasks.spawn(std::future::ready("push"));
+        assert_eq!(early_end(&mut tasks, std::future::pending()).await.unwrap(), "task `push`");
     }
 
     #[tokio::test]

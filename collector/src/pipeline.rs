@@ -1,5 +1,9 @@
 //! Log and forwarders put together: what is appended is durable, and reaches every target from there.
 
+#[cfg(test)]
+mod tests;
+mod unexpected;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +18,7 @@ use crate::config::{Problems, QueueConfig, RemoteWriteTarget, problems_of_target
 use crate::forward::{Client, ClientError, Forwarder, SharedStats};
 use crate::log::{Consumer, DirLock, Kind, LockError, Log, LogOptions, Pending, RealDisk, now_ms};
 use crate::wire::remote_write::WriteRequest;
+use unexpected::Unexpected;
 
 /// What a pipeline is made of.
 #[derive(Clone, Debug)]
@@ -161,6 +166,7 @@ pub struct Pipeline {
     targets: Vec<(String, Arc<SharedStats>)>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    unexpected: Unexpected,
     // Every task holds it too: while anything of the pipeline lives the directory stays owned.
     _lock: Arc<DirLock>,
 }
@@ -172,24 +178,43 @@ impl Pipeline {
         problems.extend(problems_of_targets(&config.targets));
         problems.into_result()?;
         let (lock, log) = open_log(config.queue).await?;
-        let (lock, log) = (Arc::new(lock), Arc::new(log));
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let log = Arc::new(log);
         // All consumers are known before any segment can be removed as delivered.
-        let mut targets = Vec::new();
-        for (client, consumer) in open_targets(log.clone(), config.targets, config.user_agent).await? {
+        let targets = open_targets(log.clone(), config.targets, config.user_agent).await?;
+        Ok(Self::start(lock, log, targets))
+    }
+
+    fn start(lock: DirLock, log: Arc<Log>, targets: Vec<(Client, Consumer)>) -> Self {
+        let (tasks, stop, unexpected) = (TaskTracker::new(), CancellationToken::new(), Unexpected::default());
+        let lock = Arc::new(lock);
+        let mut shown = Vec::new();
+        for (client, consumer) in targets {
+            let name = client.target().identity();
             let stats = Arc::new(SharedStats::new(client.target().shown_url()));
-            targets.push((client.target().identity(), stats.clone()));
+            let running = unexpected.watch(format!("the forwarder of target {name}"), &stop);
+            shown.push((name, stats.clone()));
             let forwarder = Forwarder::new(client, stats, stop.clone());
             let lock = lock.clone();
             tasks.spawn(async move {
+                let _held = (running, lock);
                 forwarder.run(consumer).await;
-                drop(lock);
             });
         }
         let ticking = log.clone();
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { ticking.keep_bounds().await }));
+        let running = unexpected.watch("the log's writer", &stop);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+            let _running = running;
+            // Ends with the writer.
+            ticking.keep_bounds().await;
+        }));
         tasks.close();
-        Ok(Self { log, targets, tasks, stop, _lock: lock })
+        Self { log, targets: shown, tasks, stop, unexpected, _lock: lock }
+    }
+
+    /// Resolves once a part of it has ended without being told to, with that part's name. From then on samples may
+    /// stay undelivered, or not be taken, for as long as the process lives: it should end.
+    pub async fn failed(&self) -> &str {
+        self.unexpected.part().await
     }
 
     /// Appends a request. Resolves only after its record is on disk.

@@ -77,6 +77,16 @@ impl SimDisk {
         self.0.lock().unwrap().failing_reads = (after, count);
     }
 
+    /// Lets every call from now on panic.
+    pub fn break_down(&self) {
+        let disk = self.clone();
+        let poisoned = std::thread::spawn(move || {
+            let _held = disk.0.lock().unwrap();
+            panic!("the disk breaks down, as the test wants it");
+        });
+        poisoned.join().unwrap_err();
+    }
+
     /// Lets every call wait until what is returned is dropped.
     pub fn block(&self) -> impl Drop + '_ {
         self.0.lock().unwrap()

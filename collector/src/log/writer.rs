@@ -113,10 +113,13 @@ impl Log {
         Consumer::open(self.disk.clone(), self.shared.clone(), &self.options.dir.join(CURSORS), name)
     }
 
-    /// Lets the writer look at the bounds every half second, until the log is closed.
+    /// Lets the writer look at the bounds every half second. Ends when the writer has.
     pub async fn keep_bounds(&self) {
         loop {
-            tokio::time::sleep(TICK).await;
+            tokio::select! {
+                () = self.sender.closed() => return,
+                () = tokio::time::sleep(TICK) => {}
+            }
             match self.sender.try_send(Message::Tick(now_ms())) {
                 // A full channel means that the writer is busy with commits, which keep the bounds too.
                 Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
