@@ -2,11 +2,16 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 use sonde_collector::server::{Command, CommandLine, Config, print_inspection, run, stop_on_signals};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+/// What blocking work, such as a read from a disk that hangs, may still take after everything else has ended.
+const LEFTOVERS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let CommandLine { command, options, config } = CommandLine::parse();
@@ -34,11 +39,15 @@ fn main() -> ExitCode {
     exit(serve(config))
 }
 
-#[tokio::main]
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let stop = CancellationToken::new();
-    stop_on_signals(stop.clone())?;
-    run(config, stop).await
+fn serve(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    let done = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        stop_on_signals(stop.clone())?;
+        run(config, stop).await
+    });
+    runtime.shutdown_timeout(LEFTOVERS);
+    done
 }
 
 fn exit(result: anyhow::Result<()>) -> ExitCode {

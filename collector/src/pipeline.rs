@@ -242,15 +242,19 @@ impl Pipeline {
         PipelineStats { log: self.log.stats(now), targets }
     }
 
-    /// Stops taking samples, lets what was taken become durable, and gives the forwarders `deadline` to end their
-    /// request under way. What is not delivered by then stays in the log.
+    /// Stops taking samples, and gives the log `deadline` to make durable what was taken and the forwarders to end
+    /// their request under way. What is not delivered by then stays in the log.
     pub async fn shutdown(&self, deadline: Duration) {
         self.stop.cancel();
-        self.log.close().await;
-        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
+        // A disk that hangs must not hold up the end for ever.
+        let end = async {
+            self.log.close().await;
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(deadline, end).await.is_err() {
             tracing::warn!(
                 tasks = self.tasks.len(),
-                "requests to targets still open at the deadline, dropped"
+                "writes of the log or requests to targets still open at the deadline, dropped"
             );
         }
     }

@@ -55,3 +55,13 @@ async fn a_stop_is_no_failure() {
     assert!(pipeline.tasks.is_empty());
     assert!(tokio::time::timeout(Duration::ZERO, pipeline.failed()).await.is_err());
 }
+
+#[tokio::test]
+async fn a_disk_that_hangs_does_not_hold_up_the_end() {
+    let (pipeline, disk) = Pipeline::on_sim_disk(&[]).await;
+    let _hanging = disk.block();
+    let append = pipeline.append_encoded(Bytes::from_static(b"x"), 1);
+    tokio::time::timeout(Duration::from_millis(10), append).await.expect_err("the disk does not hang");
+    let end = pipeline.shutdown(Duration::from_millis(10));
+    tokio::time::timeout(DEADLINE, end).await.expect("the end has no deadline");
+}

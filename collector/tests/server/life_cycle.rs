@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+
 use crate::harness::{Server, request, series, until};
 use crate::standin::{Arrived, Reply, Standin};
 
@@ -137,4 +139,33 @@ async fn a_second_signal_ends_at_once() {
     server.terminate();
     assert_eq!(server.ended().await, Some(1));
     assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_hangs_does_not_hold_up_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let password = dir.path().join("password");
+    std::fs::write(&password, "p").unwrap();
+    let config = dir.path().join("config.toml");
+    let target = format!(
+        "[[remote_write]]\nurl = \"http://127.0.0.1:1/\"\n\
+         basic_auth = {{ username = \"u\", password_file = \"{}\" }}\n",
+        password.display()
+    );
+    std::fs::write(&config, target).unwrap();
+    let arguments = ["--config", config.to_str().unwrap()];
+    let mut server = Server::start(&dir.path().join("data"), &arguments);
+    // Whoever reads this file waits for somebody to write to it.
+    std::fs::remove_file(&password).unwrap();
+    let (fifo, owner) = (FileType::Fifo, Mode::RUSR | Mode::WUSR);
+    mknodat(CWD, &password, fifo, owner, 0).unwrap();
+    assert_eq!(server.write(&request(vec![series("s", 1, 1.0)])).await.unwrap(), 204);
+    let begin_to_write = || rustix::fs::open(&password, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty());
+    let writer = std::cell::OnceCell::new();
+    until("the reading of the password", async || {
+        begin_to_write().is_ok_and(|file| writer.set(file).is_ok())
+    })
+    .await;
+    server.terminate();
+    assert_eq!(server.ended().await, Some(0));
 }
