@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::blocking::compute;
 use crate::config::{Problems, QueueConfig, RemoteWriteTarget, problems_of_targets};
 use crate::forward::{Client, ClientError, Forwarder, SharedStats};
 use crate::log::{Consumer, DirLock, Kind, LockError, Log, LogOptions, Pending, RealDisk, now_ms};
@@ -220,7 +222,8 @@ impl Pipeline {
     /// Appends a request. Resolves only after its record is on disk.
     pub async fn append(&self, request: WriteRequest) -> Result<(), AppendError> {
         let samples = request.sample_count();
-        self.append_encoded(request.to_snappy().into(), samples).await
+        let payload = compute(request.encoded_len() as u64, move || request.to_snappy()).await;
+        self.append_encoded(payload.into(), samples).await
     }
 
     /// Appends a request that is encoded already: protobuf in a snappy block, holding `samples`.

@@ -1,5 +1,10 @@
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
 use super::*;
 use crate::log::sim::SimDisk;
+use crate::wire::remote_write::{Label, TimeSeries};
 
 /// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -64,4 +69,20 @@ async fn a_disk_that_hangs_does_not_hold_up_the_end() {
     tokio::time::timeout(Duration::from_millis(10), append).await.expect_err("the disk does not hang");
     let end = pipeline.shutdown(Duration::from_millis(10));
     tokio::time::timeout(DEADLINE, end).await.expect("the end has no deadline");
+}
+
+#[tokio::test]
+async fn a_large_request_is_encoded_on_another_thread() {
+    let (pipeline, _disk) = Pipeline::on_sim_disk(&[]).await;
+    let label = Label { name: "a".into(), value: "b".repeat(1 << 20) };
+    let series = TimeSeries { labels: vec![label], ..TimeSeries::default() };
+    let request = |timeseries| WriteRequest { timeseries, metadata: vec![] };
+    // Only the first step of each is taken: what is encoded within it reaches the writer.
+    for timeseries in [vec![series], vec![]] {
+        let append = pin!(pipeline.append(request(timeseries)));
+        assert!(append.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    pipeline.shutdown(DEADLINE).await;
+    let (held_before, small) = (1, 1);
+    assert_eq!(pipeline.stats().log.appended_records, held_before + small);
 }
