@@ -12,6 +12,7 @@ mod batch;
 mod client;
 mod credentials;
 mod forwarder;
+mod limiter;
 mod split;
 mod verdict;
 

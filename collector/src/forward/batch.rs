@@ -27,6 +27,15 @@ pub(super) enum Body {
     Decoded(WriteRequest),
 }
 
+/// Records that cannot be decoded, if there are any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Undecodable {
+    /// Samples in them.
+    pub samples: u64,
+    /// What is wrong with the first of them; empty when there is none.
+    pub first_error: String,
+}
+
 /// Puts consecutive records together while they stay within [`BATCH_SAMPLES`] and on one side of `resent_until`.
 pub(super) fn group(records: Vec<Record>, resent_until: Position) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
@@ -60,16 +69,16 @@ impl Group {
         self.records.iter().map(unpacked).sum()
     }
 
-    /// The bodies to post in order, and the samples of records that cannot be decoded.
-    pub fn bodies(self) -> (Vec<Body>, u64) {
+    /// The bodies to post in order, and what of the records cannot be decoded.
+    pub fn bodies(self) -> (Vec<Body>, Undecodable) {
         if let [record] = self.records.as_slice()
             && record.kind == Some(Kind::RemoteWrite1)
             && u64::from(record.samples) <= BATCH_SAMPLES
         {
             let body = Body::Stored { payload: record.payload.clone(), samples: record.samples.into() };
-            return (vec![body], 0);
+            return (vec![body], Undecodable::default());
         }
-        let mut undecodable = 0;
+        let mut undecodable = Undecodable::default();
         let mut whole = WriteRequest::default();
         for record in self.records {
             match decode(record.kind, &record.payload) {
@@ -78,8 +87,10 @@ impl Group {
                     whole.metadata.extend(request.metadata);
                 }
                 Err(error) => {
-                    tracing::error!(seq = record.position.seq, %error, "record of the log dropped");
-                    undecodable += u64::from(record.samples);
+                    if undecodable.first_error.is_empty() {
+                        undecodable.first_error = format!("record {}: {error}", record.position.seq);
+                    }
+                    undecodable.samples += u64::from(record.samples);
                 }
             }
         }
@@ -185,7 +196,8 @@ mod tests {
     fn one_record_is_sent_as_it_stands() {
         let one = record(0, 3);
         let (bodies, undecodable) = Group { records: vec![one.clone()], resent: false }.bodies();
-        assert_eq!((bodies, undecodable), (vec![Body::Stored { payload: one.payload, samples: 3 }], 0));
+        let stored = Body::Stored { payload: one.payload, samples: 3 };
+        assert_eq!((bodies, undecodable), (vec![stored], Undecodable::default()));
     }
 
     #[test]
@@ -197,10 +209,11 @@ mod tests {
 
     #[test]
     fn a_record_that_cannot_be_decoded_does_not_take_others_along() {
-        let foreign = Record { kind: None, ..record(1, 7) };
-        let (bodies, undecodable) =
-            Group { records: vec![record(0, 1), foreign, record(2, 2)], resent: false }.bodies();
-        assert_eq!(undecodable, 7);
+        let foreign = |seq, samples| Record { kind: None, ..record(seq, samples) };
+        let records = vec![record(0, 1), foreign(1, 7), record(2, 2), foreign(3, 8)];
+        let (bodies, undecodable) = Group { records, resent: false }.bodies();
+        let first_error = "record 1: written by a newer version".to_owned();
+        assert_eq!(undecodable, Undecodable { samples: 15, first_error });
         assert_eq!(bodies.iter().map(Body::sample_count).sum::<u64>(), 3);
     }
 }

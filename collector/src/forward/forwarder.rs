@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::batch::{Body, Group, group};
 use super::client::{Client, NoAnswer};
+use super::limiter::Limiter;
 use super::split::split;
 use super::verdict::{Verdict, drop_reason, judge};
 use super::{BATCH_BYTES, BATCH_SAMPLES};
@@ -21,8 +21,6 @@ use crate::wire::remote_write::WriteRequest;
 
 /// Attempts to open a segment whose file is gone before it is given up.
 const OPEN_ATTEMPTS: u32 = 10;
-/// Shortest time between two lines about refused samples of a target.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// What others may see of a forwarder. The lock is held for arithmetic only.
 #[derive(Debug, Default)]
@@ -58,9 +56,10 @@ pub struct Forwarder {
     stats: Arc<SharedStats>,
     backoff: Backoff,
     stop: CancellationToken,
-    /// When refused samples were last reported, and how many were not since.
-    reported: Option<Instant>,
-    unreported: u64,
+    /// When to report samples that the target refused.
+    refused: Limiter,
+    /// When to report samples of the log that cannot be decoded.
+    undecodable: Limiter,
     /// Whether the last write of the cursor failed, which is reported once.
     cursor_failing: bool,
 }
@@ -84,7 +83,8 @@ impl Forwarder {
         let seed =
             u64::from(crc32c::crc32c(client.target().identity().as_bytes())) ^ crate::log::now_ms() as u64;
         let backoff = Backoff::new(seed);
-        Self { client, stats, backoff, stop, reported: None, unreported: 0, cursor_failing: false }
+        let (refused, undecodable) = (Limiter::default(), Limiter::default());
+        Self { client, stats, backoff, stop, refused, undecodable, cursor_failing: false }
     }
 
     /// Runs until the stop, at which the request under way is ended but not repeated.
@@ -172,7 +172,9 @@ impl Forwarder {
     async fn deliver(&mut self, group: Group) -> Result<(), Stopped> {
         let resent = group.resent;
         let (bodies, undecodable) = compute(group.unpacked_bytes(), || group.bodies()).await;
-        self.count_dropped("undecodable", undecodable);
+        if undecodable.samples > 0 {
+            self.drop_undecodable(undecodable.samples, &undecodable.first_error);
+        }
         // What is still to be sent, the next one last, each with whether it may have arrived before.
         let mut waiting: Vec<(Body, bool)> = bodies.into_iter().rev().map(|body| (body, resent)).collect();
         let mut sent = false;
@@ -209,7 +211,7 @@ impl Forwarder {
                 self.count_dropped(drop_reason(status, message, resent), samples);
                 self.report_refusal(status, message, samples);
             }
-            Err(_) => self.count_dropped("undecodable", samples),
+            Err(error) => self.drop_undecodable(samples, &error.to_string()),
         }
         None
     }
@@ -289,19 +291,18 @@ impl Forwarder {
     }
 
     fn report_refusal(&mut self, status: u16, message: &str, samples: u64) {
-        self.unreported += samples;
-        if self.reported.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
-            return;
+        if let Some(samples) = self.refused.add(samples, Instant::now()) {
+            let target_name = self.client.target().identity();
+            tracing::warn!(target_name, status, message, samples, "samples refused and dropped");
         }
-        let target = self.client.target().identity();
-        tracing::warn!(
-            target_name = target,
-            status,
-            message,
-            samples = self.unreported,
-            "samples refused and dropped"
-        );
-        (self.reported, self.unreported) = (Some(Instant::now()), 0);
+    }
+
+    fn drop_undecodable(&mut self, samples: u64, error: &str) {
+        self.count_dropped("undecodable", samples);
+        if let Some(samples) = self.undecodable.add(samples, Instant::now()) {
+            let target_name = self.client.target().identity();
+            tracing::error!(target_name, error, samples, "samples of the log cannot be decoded, dropped");
+        }
     }
 }
 
@@ -328,9 +329,11 @@ async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::log::sim::SimDisk;
-    use crate::log::{Kind, Log, LogOptions, Pending};
+    use crate::log::{Kind, Log, LogOptions, Pending, Record};
 
     fn forwarder() -> Forwarder {
         let client = Client::new("http://127.0.0.1:1/w".parse().unwrap(), "test").unwrap();
@@ -341,6 +344,24 @@ mod tests {
     /// Lines of the log.
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    #[cfg(feature = "server")]
+    impl Lines {
+        /// What this thread logs until the guard is dropped.
+        fn collect() -> (Self, tracing::subscriber::DefaultGuard) {
+            let lines = Self::default();
+            let writer = lines.clone();
+            let subscriber =
+                tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+            (lines, tracing::subscriber::set_default(subscriber))
+        }
+
+        /// Those that contain `text`.
+        fn with(&self, text: &str) -> Vec<String> {
+            let all = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            all.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+        }
+    }
 
     impl io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -356,10 +377,7 @@ mod tests {
     #[cfg(feature = "server")]
     #[tokio::test]
     async fn a_cursor_that_cannot_be_written_is_told_once_and_by_whose_it_is() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let (lines, _guard) = Lines::collect();
         let disk = SimDisk::default();
         let options = LogOptions::new("/d", 1 << 20, Duration::from_secs(3600));
         let log = Log::open(Arc::new(disk.clone()), options).unwrap();
@@ -371,11 +389,36 @@ mod tests {
             consumer = forwarder.commit(consumer, place, place).await;
         }
         assert_eq!(consumer.delivered().seq, 5);
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        let told: Vec<&str> = text.lines().filter(|line| line.contains("cursor")).collect();
-        assert_eq!(told.len(), 2, "{text}");
-        assert!(told.iter().all(|line| line.contains(&forwarder.client.target().identity())), "{text}");
+        let told = lines.with("cursor");
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().all(|line| line.contains(&forwarder.client.target().identity())), "{told:?}");
         log.close().await;
+    }
+
+    #[cfg(feature = "server")]
+    #[tokio::test]
+    async fn records_that_cannot_be_decoded_are_told_once_and_by_whose_they_are() {
+        let (lines, _guard) = Lines::collect();
+        let mut forwarder = forwarder();
+        let record = |seq| Record {
+            position: Position { seq, sample: seq },
+            end: Position { seq: seq + 1, sample: seq + 1 },
+            timestamp_ms: 0,
+            samples: 1,
+            kind: None,
+            payload: Bytes::new(),
+        };
+        for first in [0, 3] {
+            let records = (first..first + 3).map(record).collect();
+            forwarder.deliver(Group { records, resent: false }).await.unwrap();
+        }
+        assert_eq!(forwarder.stats.get().dropped_samples, [("undecodable".to_owned(), 6)].into());
+        let told = lines.with("ERROR");
+        assert_eq!(told.len(), 1, "{told:?}");
+        for part in ["record 0: written by a newer version", "samples=3"] {
+            assert!(told[0].contains(part), "{told:?}");
+        }
+        assert!(told[0].contains(&forwarder.client.target().identity()), "{told:?}");
     }
 
     #[tokio::test]
