@@ -42,20 +42,23 @@ pub enum OpenError {
     /// A target cannot be used.
     #[error(transparent)]
     Target(#[from] ClientError),
-    /// Another process owns the directory.
-    #[error("{path} is in use by {owner}", path = path.display())]
-    Locked {
-        /// The lock's file.
-        path: PathBuf,
-        /// The other process, as it wrote itself down.
-        owner: String,
+    /// The directory cannot be owned.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A target's cursor cannot be opened.
+    #[error("cannot open the cursor of target {target}")]
+    Cursor {
+        /// The target's name.
+        target: String,
+        /// The system's reason.
+        source: std::io::Error,
     },
-    /// The directory or a file in it cannot be used.
+    /// The directory or the log in it cannot be used.
     #[error("cannot {action} {path}", path = path.display())]
     Io {
-        /// `create`, `lock`, `read` …
+        /// `create data directory` or `open the log in`.
         action: &'static str,
-        /// File or directory.
+        /// The directory.
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
@@ -295,22 +298,11 @@ async fn open_targets(
     let open = move |target: RemoteWriteTarget| {
         let name = target.identity();
         let client = Client::new(target, &user_agent)?;
-        let consumer = log.consumer(&name).map_err(|source| OpenError::Io {
-            action: "open cursor of",
-            path: PathBuf::from(&name),
-            source,
-        })?;
-        Ok((client, consumer))
+        match log.consumer(&name) {
+            Ok(consumer) => Ok((client, consumer)),
+            Err(source) => Err(OpenError::Cursor { target: name, source }),
+        }
     };
     let all = move || targets.into_iter().map(open).collect();
     tokio::task::spawn_blocking(all).await.expect("opening targets does not panic")
-}
-
-impl From<LockError> for OpenError {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::Taken { path, owner } => Self::Locked { path, owner },
-            LockError::Io { path, source } => Self::Io { action: "lock", path, source },
-        }
-    }
 }

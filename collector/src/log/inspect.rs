@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cursor::{self, CursorState};
 use super::disk::{Disk, DiskFile};
 use super::format::{SEGMENT_HEADER_LEN, SegmentHeader};
-use super::recovery::CURSORS;
+use super::recovery::{CURSORS, SEGMENTS, named_segments};
 use super::scan::Scanner;
 
 /// One segment as it was found.
@@ -41,13 +41,7 @@ pub struct Inspection {
 
 /// Reads all segments and cursors of a data directory.
 pub fn inspect(disk: &dyn Disk, dir: &Path) -> io::Result<Inspection> {
-    let log_dir = dir.join("log");
-    let mut named: Vec<(SegmentHeader, PathBuf)> = disk
-        .list(&log_dir)?
-        .iter()
-        .filter_map(|name| Some((SegmentHeader::from_file_name(name)?, log_dir.join(name))))
-        .collect();
-    named.sort_by_key(|(header, _)| header.generation);
+    let named = named_segments(disk, &dir.join(SEGMENTS))?;
     let mut inspection = Inspection::default();
     for (index, (header, path)) in named.iter().enumerate() {
         let next = named.get(index + 1).map_or(u64::MAX, |(next, _)| next.first.seq);

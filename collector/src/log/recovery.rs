@@ -13,6 +13,8 @@ use super::index::{Index, Segment, Shared};
 use super::scan::Scanner;
 use super::store::{Active, Store};
 
+/// Name of the directory of segments.
+pub(super) const SEGMENTS: &str = "log";
 /// Name of the directory of cursors.
 pub(super) const CURSORS: &str = "cursors";
 
@@ -45,14 +47,20 @@ pub(super) fn open(disk: Arc<dyn Disk>, options: LogOptions) -> io::Result<(Arc<
     Ok((shared.clone(), Store::new(disk, options, shared, active, next_generation)))
 }
 
-/// All segments by generation, and the generation of the next.
-fn list_segments(disk: &dyn Disk, dir: &Path) -> io::Result<(VecDeque<Segment>, u64)> {
+/// The files of segments by generation, each with what its name says of it.
+pub(super) fn named_segments(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<(SegmentHeader, PathBuf)>> {
     let mut named: Vec<(SegmentHeader, PathBuf)> = disk
         .list(dir)?
         .iter()
         .filter_map(|name| Some((SegmentHeader::from_file_name(name)?, dir.join(name))))
         .collect();
     named.sort_by_key(|(header, _)| header.generation);
+    Ok(named)
+}
+
+/// All segments by generation, and the generation of the next.
+fn list_segments(disk: &dyn Disk, dir: &Path) -> io::Result<(VecDeque<Segment>, u64)> {
+    let named = named_segments(disk, dir)?;
     let next = named.last().map_or(0, |(header, _)| header.generation + 1);
     let mut segments: VecDeque<Segment> = VecDeque::new();
     for (named, path) in named {
@@ -141,14 +149,9 @@ fn recover_tail(disk: &dyn Disk, last: &mut Segment) -> io::Result<(Active, Posi
     }
     file.sync()?;
     last.bytes = good;
-    let active = Active {
-        file,
-        salt: last.salt,
-        generation: last.generation,
-        bytes: good,
-        created_ms: last.created_ms,
-    };
-    Ok((active, end, torn))
+    let Segment { generation, salt, first, created_ms, .. } = *last;
+    let header = SegmentHeader { generation, salt, first, created_ms };
+    Ok((Active { file, header, bytes: good }, end, torn))
 }
 
 /// The furthest place that any cursor knows of.

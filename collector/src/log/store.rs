@@ -9,6 +9,7 @@ use super::LogOptions;
 use super::disk::{Disk, DiskFile};
 use super::format::{Position, RecordHeader, SEGMENT_HEADER_LEN, SegmentHeader};
 use super::index::{Segment, Shared};
+use super::recovery::SEGMENTS;
 use super::writer::Pending;
 
 /// Why a group was not committed. No record of it is part of the log.
@@ -27,11 +28,9 @@ pub struct CommitError {
 #[derive(Debug)]
 pub(super) struct Active {
     pub file: Box<dyn DiskFile>,
-    pub salt: u32,
-    pub generation: u64,
+    pub header: SegmentHeader,
     /// Confirmed bytes, from where the next group is written.
     pub bytes: u64,
-    pub created_ms: i64,
 }
 
 /// The writer.
@@ -57,7 +56,7 @@ impl Store {
     }
 
     pub fn segments_dir(options: &LogOptions) -> PathBuf {
-        options.dir.join("log")
+        options.dir.join(SEGMENTS)
     }
 
     /// Writes a group and makes it durable. On error none of it is in the log, and the next group may succeed.
@@ -100,7 +99,7 @@ impl Store {
             Some(active) => (active, false),
             None => (self.begin_segment(begin, now_ms)?, true),
         };
-        let end = self.encode(group, begin, active.salt);
+        let end = self.encode(group, begin, active.header.salt);
         if let Err(error) = active.file.write_at(&self.buffer, active.bytes) {
             // What was half written is cut off, so that the segment can go on. If that fails too it is abandoned.
             if active.file.truncate(active.bytes).is_ok() && !is_new {
@@ -116,7 +115,7 @@ impl Store {
             return Err(failed("fdatasync segment", &error));
         }
         active.bytes += self.buffer.len() as u64;
-        self.enter(&active, is_new, begin, group);
+        self.enter(&active, is_new, group);
         self.active = Some(active);
         Ok(end)
     }
@@ -146,7 +145,7 @@ impl Store {
         self.next_generation += 1;
         let salt = RandomState::new().hash_one(generation) as u32;
         let header = SegmentHeader { generation, salt, first, created_ms: now_ms };
-        let path = dir.join(header.file_name());
+        let path = self.path(&header);
         let file = self.disk.create(&path).map_err(|error| failed("create segment", &error))?;
         let made = file
             .write_at(&header.encode(), 0)
@@ -156,30 +155,19 @@ impl Store {
             let _ = self.disk.remove(&path);
             return Err(error);
         }
-        Ok(Active { file, salt, generation, bytes: SEGMENT_HEADER_LEN as u64, created_ms: now_ms })
+        Ok(Active { file, header, bytes: SEGMENT_HEADER_LEN as u64 })
     }
 
     /// Writes a durable group into the index.
-    fn enter(&self, active: &Active, is_new: bool, first: Position, group: &[Pending]) {
-        let last_ms = group.last().map_or(active.created_ms, |pending| pending.timestamp_ms);
+    fn enter(&self, active: &Active, is_new: bool, group: &[Pending]) {
+        let SegmentHeader { generation, salt, first, created_ms } = active.header;
+        let last_ms = group.last().map_or(created_ms, |pending| pending.timestamp_ms);
         let mut index = self.shared.lock();
         index.stats.syncs += 1;
         if is_new {
-            let header = SegmentHeader {
-                generation: active.generation,
-                salt: active.salt,
-                first,
-                created_ms: active.created_ms,
-            };
-            index.segments.push_back(Segment {
-                path: Self::segments_dir(&self.options).join(header.file_name()),
-                generation: active.generation,
-                salt: active.salt,
-                first,
-                bytes: active.bytes,
-                created_ms: active.created_ms,
-                last_ms,
-            });
+            let path = self.path(&active.header);
+            let bytes = active.bytes;
+            index.segments.push_back(Segment { path, generation, salt, first, bytes, created_ms, last_ms });
         } else if let Some(segment) = index.segments.back_mut() {
             segment.bytes = active.bytes;
             segment.last_ms = last_ms;
@@ -191,21 +179,19 @@ impl Store {
     fn abandon(&self, active: &Active, is_new: bool) {
         let _ = active.file.truncate(active.bytes);
         if is_new {
-            let first = self.shared.lock().end;
-            let header = SegmentHeader {
-                generation: active.generation,
-                salt: active.salt,
-                first,
-                created_ms: active.created_ms,
-            };
-            let _ = self.disk.remove(&Self::segments_dir(&self.options).join(header.file_name()));
+            let _ = self.disk.remove(&self.path(&active.header));
         }
+    }
+
+    /// The file of a segment.
+    fn path(&self, header: &SegmentHeader) -> PathBuf {
+        Self::segments_dir(&self.options).join(header.file_name())
     }
 
     fn close_when_full(&mut self, incoming: u64, now_ms: i64) {
         let full = self.active.as_ref().is_some_and(|active| {
             let grown = active.bytes + incoming > self.options.segment_bytes;
-            let aged = now_ms.saturating_sub(active.created_ms) >= millis(self.options.segment_age);
+            let aged = now_ms.saturating_sub(active.header.created_ms) >= millis(self.options.segment_age);
             (grown || aged) && active.bytes > SEGMENT_HEADER_LEN as u64
         });
         if full {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sonde_collector::config::{Authorization, BasicAuth, Secret};
+use sonde_collector::log::LockError;
 use sonde_collector::pipeline::TargetStats;
 use sonde_collector::{OpenError, Pipeline, PipelineConfig};
 
@@ -293,6 +294,6 @@ async fn a_directory_has_one_owner() {
     let _first = open(dir.path(), vec![]).await;
     let queue = sonde_collector::config::QueueConfig::new(dir.path());
     let second = Pipeline::open(PipelineConfig { queue, targets: vec![], user_agent: "x".into() }).await;
-    let Err(OpenError::Locked { owner, .. }) = second else { panic!("{second:?}") };
+    let Err(OpenError::Lock(LockError::Taken { owner, .. })) = second else { panic!("{second:?}") };
     assert!(owner.ends_with(&format!("process {}", std::process::id())), "{owner}");
 }
