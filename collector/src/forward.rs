@@ -14,10 +14,12 @@ mod credentials;
 mod forwarder;
 mod limiter;
 mod split;
+mod stats;
 mod verdict;
 
 pub use client::{Client, ClientError, client_tls};
-pub use forwarder::{Forwarder, SharedStats};
+pub use forwarder::Forwarder;
+pub use stats::{SharedStats, TargetStats};
 pub use verdict::Verdict;
 
 /// Bytes of records, as stored, that are read at once.

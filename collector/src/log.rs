@@ -19,6 +19,7 @@
 
 mod cursor;
 mod disk;
+mod error;
 pub mod format;
 mod index;
 mod inspect;
@@ -30,6 +31,7 @@ mod recovery;
 mod scan;
 #[cfg(test)]
 pub(crate) mod sim;
+mod stats;
 mod store;
 #[cfg(test)]
 mod store_tests;
@@ -40,10 +42,12 @@ use std::time::Duration;
 
 pub use cursor::CursorState;
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use error::AppendError;
 pub use format::{Kind, Position};
 pub use inspect::{Inspection, SegmentReport, inspect};
 pub use lock::{DirLock, LockError};
 pub use reader::{Batch, Consumer, Record};
+pub use stats::{Backlog, LogStats};
 pub use store::CommitError;
 pub(crate) use writer::now_ms;
 pub use writer::{Log, Pending};

@@ -18,9 +18,12 @@ use tokio_util::task::TaskTracker;
 use crate::blocking::compute;
 use crate::config::{Problems, QueueConfig, RemoteWriteTarget, problems_of_targets};
 use crate::forward::{Client, ClientError, Forwarder, SharedStats};
-use crate::log::{Consumer, DirLock, Kind, LockError, Log, LogOptions, Pending, RealDisk, now_ms};
+use crate::log::{Backlog, Consumer, DirLock, Kind, LockError, Log, LogOptions, Pending, RealDisk, now_ms};
 use crate::wire::remote_write::WriteRequest;
 use unexpected::Unexpected;
+
+pub use crate::forward::TargetStats;
+pub use crate::log::{AppendError, LogStats};
 
 /// What a pipeline is made of.
 #[derive(Clone, Debug)]
@@ -65,36 +68,6 @@ pub enum OpenError {
     },
 }
 
-/// Why samples were not taken. None of them is acknowledged; the caller may try again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// No space on the disk.
-    #[error("no space left in {path}", path = path.display())]
-    DiskFull {
-        /// The data directory.
-        path: PathBuf,
-    },
-    /// The disk refused to write, or did not confirm what was written.
-    #[error("cannot write to {path}: {reason}", path = path.display())]
-    Io {
-        /// The data directory.
-        path: PathBuf,
-        /// The system's reason.
-        reason: String,
-    },
-    /// The request is larger than the queue takes at once.
-    #[error("request of {bytes} bytes is too large, allowed are {allowed}")]
-    TooLarge {
-        /// Its size as stored.
-        bytes: u64,
-        /// Bound.
-        allowed: u64,
-    },
-    /// The pipeline was shut down.
-    #[error("the pipeline is shut down")]
-    Closed,
-}
-
 /// What a pipeline holds and did, for `/status` and self-metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PipelineStats {
@@ -102,66 +75,6 @@ pub struct PipelineStats {
     pub log: LogStats,
     /// Each target, by its name.
     pub targets: BTreeMap<String, TargetStats>,
-}
-
-/// What the log holds and did since the start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct LogStats {
-    /// Bytes of all segments.
-    pub bytes: u64,
-    /// Bound on them.
-    pub max_bytes: u64,
-    /// Segments.
-    pub segments: u64,
-    /// Age of the oldest record, seconds; 0 when there is none.
-    pub oldest_age_seconds: f64,
-    /// Records appended.
-    pub appended_records: u64,
-    /// Samples appended.
-    pub appended_samples: u64,
-    /// Bytes appended.
-    pub appended_bytes: u64,
-    /// Appends refused because the disk was full.
-    pub refused_disk_full: u64,
-    /// Appends refused because the disk failed.
-    pub refused_io: u64,
-    /// `fdatasync` calls.
-    pub syncs: u64,
-    /// `fdatasync` calls that failed; each abandoned a segment.
-    pub sync_failures: u64,
-    /// Bytes of half-written records cut off when the log was opened.
-    pub torn_bytes: u64,
-    /// Segments removed, because every target has them or by the bounds.
-    pub segments_removed: u64,
-    /// Last error of the disk.
-    pub last_error: Option<String>,
-}
-
-/// What became of one target's samples since the start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct TargetStats {
-    /// The URL without secrets.
-    pub url: String,
-    /// Samples in the log that were not delivered yet.
-    pub pending_samples: u64,
-    /// Bytes in the log that were not delivered yet.
-    pub pending_bytes: u64,
-    /// Age of the oldest of them, seconds; 0 when there is none.
-    pub lag_seconds: f64,
-    /// Samples delivered.
-    pub sent_samples: u64,
-    /// Requests that were answered by 2xx.
-    pub sent_requests: u64,
-    /// Bytes of their bodies.
-    pub sent_bytes: u64,
-    /// Requests that failed and were tried again.
-    pub retries: u64,
-    /// Samples dropped, by reason.
-    pub dropped_samples: BTreeMap<String, u64>,
-    /// `true` while the last request succeeded or none was needed.
-    pub healthy: bool,
-    /// Last error, until a request succeeds.
-    pub last_error: Option<String>,
 }
 
 /// A durable log with one forwarder per target.
@@ -243,7 +156,8 @@ impl Pipeline {
         let now = now_ms();
         let mut targets = BTreeMap::new();
         for (name, shared) in &self.targets {
-            targets.insert(name.clone(), self.log.with_backlog(name, now, || shared.get()));
+            let (counted, backlog) = self.log.with_backlog(name, now, || shared.get());
+            targets.insert(name.clone(), with_backlog(counted, &backlog));
         }
         PipelineStats { log: self.log.stats(now), targets }
     }
@@ -271,6 +185,22 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// A target's counts, with what the log knows of its consumer.
+fn with_backlog(counted: TargetStats, backlog: &Backlog) -> TargetStats {
+    let mut stats = TargetStats {
+        pending_samples: backlog.samples,
+        pending_bytes: backlog.bytes,
+        lag_seconds: backlog.oldest_age_seconds,
+        ..counted
+    };
+    for (reason, count) in [("damaged", backlog.lost_damaged), ("expired", backlog.lost_expired)] {
+        if count > 0 {
+            *stats.dropped_samples.entry(reason.into()).or_default() += count;
+        }
+    }
+    stats
 }
 
 async fn open_log(queue: QueueConfig) -> Result<(DirLock, Log), OpenError> {

@@ -1,7 +1,7 @@
 //! The task of one target.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -12,42 +12,15 @@ use super::batch::{Body, Group, group};
 use super::client::{Client, NoAnswer};
 use super::limiter::Limiter;
 use super::split::split;
+use super::stats::SharedStats;
 use super::verdict::{Verdict, drop_reason, judge};
 use super::{BATCH_BYTES, BATCH_SAMPLES};
 use crate::blocking::compute;
 use crate::log::{Consumer, Position};
-use crate::pipeline::TargetStats;
 use crate::wire::remote_write::WriteRequest;
 
 /// Attempts to open a segment whose file is gone before it is given up.
 const OPEN_ATTEMPTS: u32 = 10;
-
-/// What others may see of a forwarder. The lock is held for arithmetic only.
-#[derive(Debug, Default)]
-pub struct SharedStats(Mutex<TargetStats>);
-
-impl SharedStats {
-    /// Statistics of a target, healthy until a request fails.
-    pub fn new(url: String) -> Self {
-        Self(Mutex::new(TargetStats { url, healthy: true, ..TargetStats::default() }))
-    }
-
-    /// A copy.
-    pub fn get(&self) -> TargetStats {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, TargetStats> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn note_failure(&self, error: &str, is_retry: bool) {
-        let mut stats = self.lock();
-        stats.healthy = false;
-        stats.retries += u64::from(is_retry);
-        stats.last_error = Some(error.into());
-    }
-}
 
 /// Reads, posts, and moves the cursor.
 #[derive(Debug)]
@@ -329,6 +302,7 @@ async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::time::Duration;
 
     use super::*;

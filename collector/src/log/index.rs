@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::format::Position;
-use crate::pipeline::LogStats;
+use super::stats::LogStats;
 
 /// One segment.
 #[derive(Clone, Debug)]

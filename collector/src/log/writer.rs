@@ -12,12 +12,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::LogOptions;
 use super::disk::Disk;
+use super::error::AppendError;
 use super::format::{Kind, RECORD_HEADER_LEN};
 use super::index::Shared;
 use super::reader::Consumer;
 use super::recovery::{self, CURSORS};
+use super::stats::{Backlog, LogStats};
 use super::store::{CommitError, Store};
-use crate::pipeline::{AppendError, LogStats, TargetStats};
 
 /// Appends waiting for the writer; bounds memory together with [`WAITING_BYTES`].
 const WAITING_APPENDS: usize = 1024;
@@ -141,25 +142,21 @@ impl Log {
 
     /// What `counted` tells of a consumer, with its backlog and losses, which the log knows. It is called under the
     /// lock that a consumer releases its batch under: what is no backlog any more is counted in it already.
-    pub fn with_backlog(
-        &self,
-        consumer: &str,
-        now_ms: i64,
-        counted: impl FnOnce() -> TargetStats,
-    ) -> TargetStats {
+    pub fn with_backlog<T>(&self, consumer: &str, now_ms: i64, counted: impl FnOnce() -> T) -> (T, Backlog) {
         let index = self.shared.lock();
-        let mut stats = counted();
-        let Some(state) = index.consumers.iter().find(|state| state.name == consumer) else { return stats };
-        stats.pending_samples = index.end.sample.saturating_sub(state.read.sample) + state.held.samples;
-        stats.pending_bytes = index.bytes_after(state.read) + state.held.bytes;
-        let oldest = state.held.oldest_ms.or_else(|| index.began_ms(state.read));
-        stats.lag_seconds = oldest.map_or(0.0, |oldest| seconds_since(oldest, now_ms));
-        for (reason, count) in [("damaged", state.lost_damaged), ("expired", state.lost_expired)] {
-            if count > 0 {
-                *stats.dropped_samples.entry(reason.into()).or_default() += count;
+        let counted = counted();
+        let state = index.consumers.iter().find(|state| state.name == consumer);
+        let backlog = state.map_or_else(Backlog::default, |state| {
+            let oldest = state.held.oldest_ms.or_else(|| index.began_ms(state.read));
+            Backlog {
+                samples: index.end.sample.saturating_sub(state.read.sample) + state.held.samples,
+                bytes: index.bytes_after(state.read) + state.held.bytes,
+                oldest_age_seconds: oldest.map_or(0.0, |oldest| seconds_since(oldest, now_ms)),
+                lost_damaged: state.lost_damaged,
+                lost_expired: state.lost_expired,
             }
-        }
-        stats
+        });
+        (counted, backlog)
     }
 
     /// Writes what waits, and ends the writer.
