@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sonde_agent::config::{self, Command, Config, ConfigError};
-use sonde_agent::{doctor, run, shutdown};
+use sonde_agent::{doctor, run};
+use sonde_collector::signals::stop_on_signal;
 use tracing_subscriber::EnvFilter;
 
 /// Exit status for settings that cannot be used, as shells and clap have it.
@@ -45,7 +46,7 @@ fn observe(config: Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.context("start the runtime")?;
     let done = runtime.block_on(async {
-        let stop = shutdown::on_signal().context("listen for signals")?;
+        let stop = stop_on_signal().context("listen for signals")?;
         run(config, stop).await
     });
     runtime.shutdown_timeout(LEFTOVERS);

@@ -1,37 +1,8 @@
-//! The end of the agent: a signal, a token that everybody listens to, phases under one deadline.
+//! The end of the agent: phases under one deadline.
 
-use std::io;
-use std::process;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-/// Exit status of a program that a signal ended, less the signal's number.
-const SIGNAL_STATUS: i32 = 128;
-
-/// A token that SIGTERM or SIGINT cancels. A second signal ends the process at once.
-pub fn on_signal() -> io::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let token = CancellationToken::new();
-    let cancelled = token.clone();
-    tokio::spawn(async move {
-        loop {
-            let kind = tokio::select! {
-                _ = terminate.recv() => SignalKind::terminate(),
-                _ = interrupt.recv() => SignalKind::interrupt(),
-            };
-            if cancelled.is_cancelled() {
-                process::exit(SIGNAL_STATUS + kind.as_raw_value());
-            }
-            tracing::info!(signal = kind.as_raw_value(), "stopping; a second signal stops at once");
-            cancelled.cancel();
-        }
-    });
-    Ok(token)
-}
 
 /// The one deadline of an orderly end, shared by its phases.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! Where long computations go, so that they do not hold up what shares the thread.
+//! Where what blocks and what takes long goes, so that it does not hold up what shares the thread.
 
 /// Bytes to encode or decode above which it is done on a thread of its own; below, the way there costs more.
 const LONG_BYTES: u64 = 256 << 10;
@@ -8,12 +8,30 @@ pub(crate) async fn compute<T: Send + 'static>(bytes: u64, work: impl FnOnce() -
     if bytes <= LONG_BYTES {
         return work();
     }
-    tokio::task::spawn_blocking(work).await.expect("a computation does not panic")
+    run(work).await
+}
+
+/// Runs something on a blocking thread. Its panic goes on in whoever waits.
+pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends before the work began, and with it whoever waits.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    #[should_panic = "as it was"]
+    async fn a_panic_is_passed_on_as_it_was() {
+        run(|| panic!("as it was")).await
+    }
 
     #[tokio::test]
     async fn only_what_takes_long_leaves_the_thread() {

@@ -13,6 +13,7 @@
 //! | `ingest` | (`server`) remote write over HTTP, judged |
 //! | `telemetry` | (`server`) own metrics and status |
 //! | `server` | (`server`) the program: configuration, wiring, life cycle |
+//! | [`signals`] | how both programs are told to end |
 //! | [`pipeline`] | log and forwarders put together: the one door for a sample |
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ pub mod log;
 pub mod pipeline;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod signals;
 #[cfg(feature = "server")]
 pub mod telemetry;
 pub mod units;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use sonde_collector::server::{Command, CommandLine, Config, print_inspection, run, stop_on_signals};
-use tokio_util::sync::CancellationToken;
+use sonde_collector::server::{Command, CommandLine, Config, print_inspection, run};
+use sonde_collector::signals::stop_on_signal;
 use tracing_subscriber::EnvFilter;
 
 /// What blocking work, such as a read from a disk that hangs, may still take after everything else has ended.
@@ -42,8 +42,7 @@ fn main() -> ExitCode {
 fn serve(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     let done = runtime.block_on(async {
-        let stop = CancellationToken::new();
-        stop_on_signals(stop.clone())?;
+        let stop = stop_on_signal().context("listen for signals")?;
         run(config, stop).await
     });
     runtime.shutdown_timeout(LEFTOVERS);

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::blocking::compute;
+use crate::blocking;
 use crate::config::{Problems, QueueConfig, RemoteWriteTarget, problems_of_targets};
 use crate::forward::{Client, ClientError, Forwarder, SharedStats};
 use crate::log::{Backlog, Consumer, DirLock, Kind, LockError, Log, LogOptions, Pending, RealDisk, now_ms};
@@ -138,7 +138,7 @@ impl Pipeline {
     /// Appends a request. Resolves only after its record is on disk.
     pub async fn append(&self, request: WriteRequest) -> Result<(), AppendError> {
         let samples = request.sample_count();
-        let payload = compute(request.encoded_len() as u64, move || request.to_snappy()).await;
+        let payload = blocking::compute(request.encoded_len() as u64, move || request.to_snappy()).await;
         self.append_encoded(payload.into(), samples).await
     }
 
@@ -216,7 +216,7 @@ async fn open_log(queue: QueueConfig) -> Result<(DirLock, Log), OpenError> {
         let log = Log::open(Arc::new(RealDisk), options).map_err(io("open the log in", &dir))?;
         Ok((lock, log))
     };
-    tokio::task::spawn_blocking(open).await.expect("opening the log does not panic")
+    blocking::run(open).await
 }
 
 /// Reads the files of all targets and opens their cursors, which waits for the disk.
@@ -234,5 +234,5 @@ async fn open_targets(
         }
     };
     let all = move || targets.into_iter().map(open).collect();
-    tokio::task::spawn_blocking(all).await.expect("opening targets does not panic")
+    blocking::run(all).await
 }

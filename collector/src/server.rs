@@ -5,7 +5,6 @@ mod inspect;
 mod options;
 mod reference;
 mod routes;
-mod signals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,6 @@ pub use config::Config;
 pub use inspect::print_inspection;
 pub use options::{Command, CommandLine, Options};
 pub use reference::reference;
-pub use signals::stop_on_signals;
 
 use crate::http::Listener;
 use crate::ingest::{ApiKeys, Ingest, IngestConfig, Limits};
@@ -46,7 +44,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let router = ingest.router().merge(routes::router(ingest, pipeline.clone()));
     tracing::info!(address = %listener.local_addr(), "listening");
     let failed = serve(listener, router, &pipeline, &stop).await;
-    tracing::info!("stopping");
     pipeline.shutdown(SHUTDOWN_DEADLINE).await;
     tracing::info!("stopped");
     failed.map_or(Ok(()), |part| bail!("{part} ended by itself"))

@@ -15,7 +15,7 @@ use super::split::split;
 use super::stats::SharedStats;
 use super::verdict::{Verdict, drop_reason, judge};
 use super::{BATCH_BYTES, BATCH_SAMPLES};
-use crate::blocking::compute;
+use crate::blocking::{self, compute};
 use crate::log::{Consumer, Position};
 use crate::wire::remote_write::WriteRequest;
 
@@ -104,7 +104,7 @@ impl Forwarder {
         loop {
             let result;
             (consumer, result) =
-                blocking(consumer, |consumer| consumer.read(BATCH_BYTES, BATCH_SAMPLES)).await;
+                on_disk(consumer, |consumer| consumer.read(BATCH_BYTES, BATCH_SAMPLES)).await;
             let error = match result {
                 Ok(batch) => return (consumer, Some(batch)),
                 Err(error) => error,
@@ -130,7 +130,7 @@ impl Forwarder {
     /// Makes the cursor durable. If the disk refuses, more is sent again after a crash than needed: nothing is lost.
     async fn commit(&mut self, consumer: Consumer, delivered: Position, attempted: Position) -> Consumer {
         let (consumer, result) =
-            blocking(consumer, move |consumer| consumer.commit(delivered, attempted)).await;
+            on_disk(consumer, move |consumer| consumer.commit(delivered, attempted)).await;
         let target_name = self.client.target().identity();
         match &result {
             Err(error) if !self.cursor_failing => tracing::warn!(target_name, %error, "cannot write cursor"),
@@ -289,15 +289,15 @@ async fn encoded(body: Body) -> (Body, Bytes) {
 }
 
 /// Runs something on the consumer that touches the disk.
-async fn blocking<T: Send + 'static>(
+async fn on_disk<T: Send + 'static>(
     mut consumer: Consumer,
     work: impl FnOnce(&mut Consumer) -> io::Result<T> + Send + 'static,
 ) -> (Consumer, io::Result<T>) {
-    let done = tokio::task::spawn_blocking(move || {
+    blocking::run(move || {
         let result = work(&mut consumer);
         (consumer, result)
-    });
-    done.await.expect("reading and writing the log does not panic")
+    })
+    .await
 }
 
 #[cfg(test)]
