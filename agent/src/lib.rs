@@ -26,6 +26,8 @@ mod run;
 pub mod serve;
 pub mod shares;
 pub mod shutdown;
+#[cfg(test)]
+mod skip;
 pub mod state;
 pub mod telemetry;
 pub mod translate;

@@ -154,6 +154,7 @@ mod tests {
         let text = exposition(&IngestStats::default(), &pipeline);
         let mut heads: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         let count = heads.len();
+        heads.sort();
         heads.dedup();
         assert_eq!(heads.len(), count);
         assert!(text.contains(

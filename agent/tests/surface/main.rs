@@ -7,4 +7,5 @@ mod golden;
 mod promtool;
 mod protobuf;
 mod references;
+#[path = "../../src/skip.rs"]
 mod skip;

@@ -137,7 +137,9 @@ async fn a_service_is_described_over_the_private_socket() {
 async fn a_service_is_described_over_the_system_bus() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("bus");
-    let Some(_daemon) = Daemon::start(&socket) else { return eprintln!("skipped: no dbus-daemon") };
+    let Some(_daemon) = Daemon::start(&socket) else {
+        return crate::skip::record("dbus-daemon is not installed");
+    };
     let sockets = vec![Socket::Private(directory.path().join("none")), Socket::Bus(socket.clone())];
     let mut asker = Asker::with(sockets, Duration::from_secs(10), CancellationToken::new());
     let Err(UnitError::Unreachable(reason)) = ask(&mut asker, "web.service").await else { panic!() };

@@ -1,4 +1,5 @@
-//! What cannot run on this machine: said aloud, and noted where the runner of all tests looks.
+//! Tests that cannot run on this machine: said aloud, and noted where the runner of all tests looks. For unit tests
+//! and those in `tests/surface`.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,6 +12,7 @@ pub fn record(reason: &str) {
     let _ = writeln!(std::io::stderr(), "skipped {name}: {reason}");
     if let Some(log) = std::env::var_os("SONDE_SKIP_LOG") {
         let mut log = OpenOptions::new().create(true).append(true).open(log).unwrap();
-        writeln!(log, "{name}\t{reason}").unwrap();
+        // In one write, since tests run side by side.
+        log.write_all(format!("{name}\t{reason}\n").as_bytes()).unwrap();
     }
 }
