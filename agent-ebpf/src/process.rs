@@ -84,7 +84,7 @@ pub unsafe fn flags(task: *const u8) -> u32 {
     // SAFETY: `task` is a `struct task_struct`.
     let flags: u32 = unsafe { Probed::field(task, &TASK_FLAGS) };
     // Without branches: the bits are moved to where the record has them.
-    (flags & PF_KTHREAD) / (PF_KTHREAD / FLAG_KERNEL) | (flags & PF_EXITING) / (PF_EXITING / FLAG_EXITING)
+    ((flags & PF_KTHREAD) / (PF_KTHREAD / FLAG_KERNEL)) | ((flags & PF_EXITING) / (PF_EXITING / FLAG_EXITING))
 }
 
 /// A field that some kernels are built without; "not measured" is never zero.

@@ -42,7 +42,7 @@ unsafe fn switched_to(task: *const u8) {
         let now: u64 = Typed::field(run_queue, &RQ_CLOCK);
         let key = RunQueueKey { cgroup_v2: unified(task), cgroup_v1: memory(task) };
         // The clocks of two CPUs may be a moment apart.
-        let waited = if now > queued { now - queued } else { 0 };
+        let waited = now.saturating_sub(queued);
         if !observe(&RUN_QUEUE, &key, waited, RUN_QUEUE_FIRST) {
             loss::count(Loss::RunQueueMapFull);
         }

@@ -15,6 +15,8 @@ use crate::{paths, progress};
 
 const TARGET: &str = "bpfel-unknown-none";
 const BINARY: &str = "sonde-ebpf";
+/// Where cargo works, below the root.
+const BUILD: &str = "target/bpf/build";
 /// `EM_BPF` of the ELF specification.
 const ELF_MACHINE_BPF: u16 = 247;
 
@@ -29,20 +31,10 @@ pub fn run() -> Result<()> {
 /// Builds the object. The file keeps its time stamp when its content is unchanged, so the agent is not rebuilt.
 pub fn ensure() -> Result<PathBuf> {
     let toolchain = Toolchain::ensure()?;
-    let root = paths::root()?;
-    let build = root.join("target/bpf/build");
-    progress::run(
-        "build the kernel object",
-        toolchain
-            .cargo()
-            .current_dir(root.join("agent-ebpf"))
-            .args(["build", "--release", "--locked", "--target", TARGET, "-Z", "build-std=core"])
-            .args(["--bin", BINARY])
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_DIR", &build)
-            .env("CARGO_ENCODED_RUSTFLAGS", rustflags(toolchain.linker(), &root)),
-    )?;
+    let mut cargo = toolchain.cargo();
+    progress::run("build the kernel object", for_kernel(&mut cargo, "build", &toolchain)?)?;
     let object = paths::ebpf_object()?;
+    let build = paths::root()?.join(BUILD);
     let stripped = build.join("sonde-ebpf.stripped.o");
     // DWARF is six times the rest and no loader reads it; BTF is all that the kernel and the agent want.
     progress::output(
@@ -53,6 +45,29 @@ pub fn ensure() -> Result<PathBuf> {
     )?;
     publish(&stripped, &object)?;
     Ok(object)
+}
+
+/// Lints the kernel half with the pinned toolchain; says why not where another one builds it.
+pub fn lint() -> Result<Option<&'static str>> {
+    let toolchain = Toolchain::ensure()?;
+    let Some(mut clippy) = toolchain.clippy()? else {
+        return Ok(Some("its lints are those of rustup's toolchain, and this is Debian's"));
+    };
+    let clippy = for_kernel(&mut clippy, "clippy", &toolchain)?;
+    progress::run("lints of the kernel half", clippy.args(["--", "--deny", "warnings"]))?;
+    Ok(None)
+}
+
+/// Lets a command of cargo do something for the kernel half.
+fn for_kernel<'a>(cargo: &'a mut Command, action: &str, toolchain: &Toolchain) -> Result<&'a mut Command> {
+    let root = paths::root()?;
+    Ok(cargo
+        .current_dir(root.join("agent-ebpf"))
+        .args([action, "--release", "--locked", "--target", TARGET, "-Z", "build-std=core"])
+        .args(["--bin", BINARY])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", root.join(BUILD))
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(toolchain.linker(), &root)))
 }
 
 /// Flags are separated by the unit separator, so that paths with spaces survive.

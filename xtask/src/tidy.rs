@@ -49,7 +49,16 @@ pub fn check() -> Results {
     for (name, check) in checks {
         results.absorb(Results::of_one(name, check()));
     }
+    results.absorb(kernel_lints());
     results
+}
+
+fn kernel_lints() -> Results {
+    const NAME: &str = "lints of the kernel half";
+    match build_ebpf::lint() {
+        Ok(Some(reason)) => Results { skipped: vec![(NAME.into(), reason.into())], ..Results::default() },
+        done => Results::of_one(NAME, done.map(drop)),
+    }
 }
 
 fn fix() -> Result<()> {

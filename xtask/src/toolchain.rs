@@ -17,6 +17,7 @@ const LINKER_VERSION: &str = "0.13.0";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 const LLVM_PACKAGES: &[&str] = &["llvm-22-dev", "libpolly-22-dev"];
 const DEBIAN_RUST_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// What building the linker itself needs: a C++ compiler and headers of the host.
 pub const HOST_BUILD_PACKAGES: &[&str] = &["gcc", "g++", "libc6-dev"];
 /// Chooses between `rustup` and `debian`; without it rustup is tried first.
@@ -49,6 +50,25 @@ impl Toolchain {
     /// A cargo of this toolchain that takes nothing over from the cargo that started xtask.
     pub fn cargo(&self) -> Command {
         clean_cargo(&self.cargo, &self.rustc)
+    }
+
+    /// Clippy of this toolchain, which rustup installs where it is missing; `None` for Debian's older toolchain, whose
+    /// lints are not the same.
+    pub fn clippy(&self) -> Result<Option<Command>> {
+        if self.rustc == Path::new(DEBIAN_RUSTC) {
+            return Ok(None);
+        }
+        let clippy = self.cargo.with_file_name("cargo-clippy");
+        if !clippy.exists() {
+            progress::run(
+                "install clippy for the kernel half",
+                Command::new("rustup").args(["component", "add", "clippy", "--toolchain", RUST_VERSION]),
+            )?;
+        }
+        ensure!(clippy.exists(), "{} is missing", clippy.display());
+        let mut command = clean_cargo(&clippy, &self.rustc);
+        command.env("CARGO", &self.cargo);
+        Ok(Some(command))
     }
 
     /// LLVM's objcopy, which knows BPF; the one of binutils does not.
@@ -111,7 +131,7 @@ fn rustup_tools() -> Result<(PathBuf, PathBuf)> {
 
 fn from_debian() -> Result<(PathBuf, PathBuf)> {
     packages::ensure(DEBIAN_RUST_PACKAGES)?;
-    let rustc = PathBuf::from("/usr/bin/rustc");
+    let rustc = PathBuf::from(DEBIAN_RUSTC);
     let sysroot = progress::output(
         Command::new(&rustc)
             .args(["--print", "sysroot"])

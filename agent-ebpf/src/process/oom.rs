@@ -28,7 +28,7 @@ pub fn oom_victim(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "mark_victim")]
 pub fn oom_victim_pid(ctx: BtfTracePointContext) -> i32 {
     let tid: u32 = ctx.arg(0);
-    if VICTIMS.insert(&tid, &0, 0).is_err() {
+    if VICTIMS.insert(tid, 0, 0).is_err() {
         loss::count(Loss::OomMapFull);
     }
     0
@@ -42,7 +42,7 @@ pub fn oom_victim_end(ctx: BtfTracePointContext) -> i32 {
     unsafe {
         let task: *const u8 = ctx.arg(0);
         let tid: u32 = Probed::field(task, &TASK_PID);
-        if VICTIMS.remove(&tid).is_ok() {
+        if VICTIMS.remove(tid).is_ok() {
             tell(&describe(KIND_OOM_VICTIM, task, 0));
         }
     }
