@@ -225,7 +225,8 @@ mod tests {
         let long_ago = Instant::now().checked_sub(HANGS_AFTER * 2).expect("the machine runs for a minute");
         *gpus.state() = State::Known(vec![emit::tests::gpu()], long_ago);
         assert!(gpus.read().is_empty());
-        assert_eq!(gpus.absent().unwrap(), "the library has not answered for 30 s");
+        let reason = gpus.absent().unwrap();
+        assert!(reason.starts_with("the library has not answered for "), "{reason}");
         *gpus.state() = State::Known(vec![emit::tests::gpu()], Instant::now());
         assert_eq!((gpus.read().len(), gpus.absent()), (1, None));
     }

@@ -135,6 +135,14 @@ impl Container<'_> {
         run(docker().args(["inspect", "--format", template, &self.name]))
     }
 
+    /// A command of the host in its network namespace.
+    #[track_caller]
+    pub fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.pid(), "--net", "--", program]);
+        command
+    }
+
     /// Runs `traffic` inside to its end.
     #[track_caller]
     pub fn traffic(&self, arguments: &[&str]) -> String {

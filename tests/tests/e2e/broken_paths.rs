@@ -1,8 +1,6 @@
 //! What goes wrong between real containers: every reason of a failed connect, and segments lost on the way, in exact
 //! numbers at `/metrics` and in Prometheus.
 
-use std::process::Command;
-
 use sonde_tests::docker::{Container, Docker};
 use sonde_tests::process::run;
 use sonde_tests::product::Sonde;
@@ -26,20 +24,13 @@ const CASES: &[(&str, u16, u32, &str, &str)] = &[
 const RESETS: u32 = 3;
 const ITSELF: &str = "127.0.0.2:9007";
 
-/// A command of the host in the network namespace of a container.
-fn inside(container: &Container<'_>, program: &str) -> Command {
-    let mut command = Command::new("nsenter");
-    command.args(["--target", &container.pid(), "--net", "--", program]);
-    command
-}
-
 /// Rules for the segments that leave or reach a container.
 fn rules(container: &Container<'_>, hook: &str, rules: &[&str]) {
     let chain = format!(
         "add table inet fate; add chain inet fate {hook} {{ type filter hook {hook} priority 0; }}; "
     );
     let rules: String = rules.iter().map(|rule| format!("add rule inet fate {hook} {rule}; ")).collect();
-    run(inside(container, "nft").arg(chain + &rules));
+    run(container.inside("nft").arg(chain + &rules));
 }
 
 fn counted<'d>(docker: &'d Docker, name: &str, arguments: &[&str]) -> (Container<'d>, String) {
@@ -64,8 +55,8 @@ fn a_container_fails_for_every_reason_in_exact_numbers() {
     let server = docker.run("server", &[], &["serve", "0.0.0.0:9000"]);
     server.wait_for("listening");
     let (client, id) = counted(&docker, "client", &["wait"]);
-    run(inside(&client, "sh").args(["-c", "echo 1 > /proc/sys/net/ipv4/tcp_syn_retries"]));
-    run(inside(&server, "sh").args(["-c", "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit"]));
+    run(client.inside("sh").args(["-c", "echo 1 > /proc/sys/net/ipv4/tcp_syn_retries"]));
+    run(server.inside("sh").args(["-c", "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit"]));
     // A black hole in the client's own namespace, and what the way to the server says of other ports.
     rules(&client, "output", &["tcp dport { 9002, 9006 } drop"]);
     rules(&client, "input", &["tcp dport 9007 drop"]);
@@ -116,7 +107,7 @@ fn a_container_fails_for_every_reason_in_exact_numbers() {
 
 /// The kernel's own count of segments that a namespace sent again.
 fn retransmitted(container: &Container<'_>) -> f64 {
-    column(&run(inside(container, "cat").arg("/proc/self/net/snmp")), "Tcp", "RetransSegs")
+    column(&run(container.inside("cat").arg("/proc/self/net/snmp")), "Tcp", "RetransSegs")
 }
 
 #[test]
@@ -139,7 +130,7 @@ fn what_containers_send_again_is_what_the_kernel_counts_on_both_sides() {
     server.wait_for("listening");
     let (client, client_id) = counted(&docker, "client", &["wait"]);
     // One segment per packet, so that some of two thousand are lost, and not most of a few.
-    run(inside(&client, "ip").args(["link", "set", "eth0", "gso_max_segs", "1"]));
+    run(client.inside("ip").args(["link", "set", "eth0", "gso_max_segs", "1"]));
     // On its way to the server payload is lost by chance, on the way back every third answer.
     rules(&server, "input", &["tcp dport 9000 meta length > 1000 numgen random mod 50 == 0 drop"]);
     rules(

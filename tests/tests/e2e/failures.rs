@@ -23,21 +23,51 @@ const RULES: &str = "add table inet fate; \
     add rule inet fate input ip6 daddr ::1 tcp dport 7003 reject with icmpv6 type no-route; \
     add rule inet fate input ip6 daddr ::1 tcp dport 7005 reject with icmpv6 type admin-prohibited";
 
-/// Destination, arguments of the traffic program around it, number, reason.
-const CASES: &[(&str, &str, u32, &str, &str)] = &[
-    ("127.0.0.1:7009", "fail", 2, "ECONNREFUSED", "refused"),
-    ("[::1]:7009", "fail", 3, "ECONNREFUSED", "refused"),
-    ("127.0.0.1:7004", "fail", 2, "ECONNREFUSED", "refused"),
-    ("127.0.0.1:7001", "fail", 4, "ETIMEDOUT", "timeout"),
-    ("[::1]:7001", "fail", 5, "ETIMEDOUT", "timeout"),
-    ("127.0.0.1:7002", "fail", 3, "EHOSTUNREACH", "host_unreachable"),
-    ("[::1]:7002", "fail", 2, "EHOSTUNREACH", "host_unreachable"),
-    ("127.0.0.1:7003", "fail", 2, "ENETUNREACH", "network_unreachable"),
-    ("[::1]:7003", "fail", 3, "ENETUNREACH", "network_unreachable"),
-    ("[::1]:7005", "fail", 2, "EACCES", "permission"),
-    ("127.0.0.1:7000", "abandon", 6, "", "aborted"),
-    ("[::1]:7000", "abandon", 7, "", "aborted"),
-    ("127.0.0.2:7000", "half-reset", 3, "", "reset"),
+/// Attempts that fail.
+#[derive(Debug)]
+struct Case {
+    destination: &'static str,
+    /// What the traffic program is to do.
+    how: &'static str,
+    count: u32,
+    /// The error that it expects; none where it does not wait for one.
+    error: Option<&'static str>,
+    /// The reason that Sonde is to show.
+    reason: &'static str,
+}
+
+impl Case {
+    /// An attempt that the kernel ends with an error.
+    const fn fail(destination: &'static str, count: u32, error: &'static str, reason: &'static str) -> Self {
+        Self { destination, how: "fail", count, error: Some(error), reason }
+    }
+
+    /// An attempt that ends otherwise.
+    const fn other(destination: &'static str, how: &'static str, count: u32, reason: &'static str) -> Self {
+        Self { destination, how, count, error: None, reason }
+    }
+
+    /// Arguments of the traffic program.
+    fn arguments(&self) -> Vec<String> {
+        let words = [self.how, self.destination].map(str::to_owned);
+        words.into_iter().chain([self.count.to_string()]).chain(self.error.map(str::to_owned)).collect()
+    }
+}
+
+const CASES: &[Case] = &[
+    Case::fail("127.0.0.1:7009", 2, "ECONNREFUSED", "refused"),
+    Case::fail("[::1]:7009", 3, "ECONNREFUSED", "refused"),
+    Case::fail("127.0.0.1:7004", 2, "ECONNREFUSED", "refused"),
+    Case::fail("127.0.0.1:7001", 4, "ETIMEDOUT", "timeout"),
+    Case::fail("[::1]:7001", 5, "ETIMEDOUT", "timeout"),
+    Case::fail("127.0.0.1:7002", 3, "EHOSTUNREACH", "host_unreachable"),
+    Case::fail("[::1]:7002", 2, "EHOSTUNREACH", "host_unreachable"),
+    Case::fail("127.0.0.1:7003", 2, "ENETUNREACH", "network_unreachable"),
+    Case::fail("[::1]:7003", 3, "ENETUNREACH", "network_unreachable"),
+    Case::fail("[::1]:7005", 2, "EACCES", "permission"),
+    Case::other("127.0.0.1:7000", "abandon", 6, "aborted"),
+    Case::other("[::1]:7000", "abandon", 7, "aborted"),
+    Case::other("127.0.0.2:7000", "half-reset", 3, "reset"),
 ];
 
 /// A setting of the kernel for one network namespace.
@@ -65,18 +95,17 @@ fn every_failure_has_the_kernels_reason() {
     set(&namespace, "tcp_syn_retries", "1");
     run(namespace.command("nft").arg(RULES));
     let agent = Sonde::agent().start();
-    let start = |(destination, how, count, error, _): &(&str, &str, u32, &str, &str)| {
+    let start = |case: &Case| {
         let mut command = namespace.command(TRAFFIC);
-        command.args([*how, destination, &count.to_string()]);
-        command.args(Some(error).filter(|error| !error.is_empty()));
+        command.args(case.arguments());
         Process::start("client", command, directory.path())
     };
     let clients: Vec<Process> = CASES.iter().map(start).collect();
     for (mut client, case) in clients.into_iter().zip(CASES) {
         assert!(client.wait().success(), "{case:?}: {}", client.output());
     }
-    for (destination, _, count, _, reason) in CASES {
-        expect(&agent, destination, *count, reason);
+    for case in CASES {
+        expect(&agent, case.destination, case.count, case.reason);
     }
 }
 
@@ -139,37 +168,32 @@ fn a_container_has_the_reason_of_every_failure_in_prometheus() {
     let prometheus = Tsdb::start(Kind::Prometheus);
     let _agent = Sonde::agent().with("--remote-write", prometheus.remote_write()).start();
     let client = docker.run("failing", &[], &["wait"]);
-    let inside = |program: &str, arguments: &[&str]| {
-        let namespace = format!("--net=/proc/{}/ns/net", client.pid());
-        run(std::process::Command::new("nsenter").args([&namespace, "--", program]).args(arguments))
-    };
     // Docker takes IPv6 away where it gives no address of it.
     let settings =
         "echo 1 > /proc/sys/net/ipv4/tcp_syn_retries; echo 0 > /proc/sys/net/ipv6/conf/lo/disable_ipv6";
-    inside("sh", &["-c", settings]);
-    inside("nft", &[RULES]);
+    run(client.inside("sh").args(["-c", settings]));
+    run(client.inside("nft").arg(RULES));
     std::thread::scope(|scope| {
-        for (destination, how, count, error, _) in CASES {
+        for case in CASES {
             let client = &client;
             scope.spawn(move || {
-                let (count, mut arguments) = (count.to_string(), vec![*how, *destination]);
-                arguments.extend([count.as_str(), error].into_iter().filter(|word| !word.is_empty()));
-                client.traffic(&arguments)
+                let arguments = case.arguments();
+                client.traffic(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
             });
         }
     });
     let id = client.id();
     let name =
         |labels: &str| format!("container_net_tcp_connect_failures_total{{container_id=\"{id}\"{labels}}}");
-    let each = CASES.iter().map(|(destination, _, count, _, reason)| {
+    let each = CASES.iter().map(|Case { destination, count, reason, .. }| {
         (name(&format!(",destination=\"{destination}\",reason=\"{reason}\"")), f64::from(*count))
     });
     let mut expected: Vec<_> = each.collect();
-    for reason in CASES.iter().map(|case| case.4) {
-        let sum: u32 = CASES.iter().filter(|case| case.4 == reason).map(|case| case.2).sum();
+    for reason in CASES.iter().map(|case| case.reason) {
+        let sum: u32 = CASES.iter().filter(|case| case.reason == reason).map(|case| case.count).sum();
         expected.push((format!("sum({})", name(&format!(",reason=\"{reason}\""))), f64::from(sum)));
     }
-    let all: u32 = CASES.iter().map(|case| case.2).sum();
+    let all: u32 = CASES.iter().map(|case| case.count).sum();
     let failed = format!("sum(container_net_tcp_failed_connects_total{{container_id=\"{id}\"}})");
     expected.extend([(failed, f64::from(all)), (format!("sum({})", name("")), f64::from(all))]);
     // No attempt has become a connection.

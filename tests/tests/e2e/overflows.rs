@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use sonde_tests::docker::Container;
 use sonde_tests::netns::Netns;
 use sonde_tests::process::{Process, run};
 use sonde_tests::product::Sonde;
@@ -19,13 +18,6 @@ const QUEUE: u32 = 5;
 const SYNS: u32 = 7;
 /// Handshakes that the client completed, and whose last segment meets a full queue.
 const HANDSHAKES: u32 = 3;
-
-/// A command of the host in the network namespace of a container.
-fn inside(container: &Container<'_>, program: &str) -> Command {
-    let mut command = Command::new("nsenter");
-    command.args(["--target", &container.pid(), "--net", "--", program]);
-    command
-}
 
 /// The kernel's own counts of the namespace that the command runs in: overflows and drops.
 fn kernel_counts(mut cat: Command) -> (f64, f64) {
@@ -68,8 +60,8 @@ fn syns_and_handshakes_that_a_containers_full_queue_refused_are_counted_in_prome
             late.ip()
         )
     };
-    run(inside(&server, "nft").arg(rules("")));
-    let mut hold = inside(&late, TRAFFIC);
+    run(server.inside("nft").arg(rules("")));
+    let mut hold = late.inside(TRAFFIC);
     hold.args(["hold", &address, &HANDSHAKES.to_string()]);
     let directory = tempfile::tempdir().expect("create a directory");
     let late_client = Process::start_with_input("late", hold, directory.path());
@@ -79,7 +71,7 @@ fn syns_and_handshakes_that_a_containers_full_queue_refused_are_counted_in_prome
     let fill = docker.run("fill", &["-i"], &["hold", &address, &(QUEUE + 1).to_string()]);
     fill.wait_for("holding");
     // One segment of each gets through; its length is 52 bytes.
-    run(inside(&server, "nft").arg(rules("quota over 160 bytes")));
+    run(server.inside("nft").arg(rules("quota over 160 bytes")));
     late.traffic(&["abandon", &address, &SYNS.to_string()]);
 
     let id = server.id();
@@ -90,7 +82,7 @@ fn syns_and_handshakes_that_a_containers_full_queue_refused_are_counted_in_prome
     // The kernel takes the last segment of a handshake off the socket once more when it throws it away.
     let dropped = f64::from(SYNS + 2 * HANDSHAKES);
     prometheus.promql().expect(&[(name("overflows_total"), refused), (name("drops_total"), dropped)]);
-    assert_eq!(kernel_counts(inside(&server, "cat")), (refused, refused), "the kernel's own count");
+    assert_eq!(kernel_counts(server.inside("cat")), (refused, refused), "the kernel's own count");
     let labels = [("container_id", id.as_str()), ("listen_addr", "0.0.0.0:9000")];
     agent.expect(&[
         ("container_net_tcp_listen_overflows_total", &labels, refused),
