@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use auth::Credentials;
-pub use server::{Listener, Peer, serve};
+pub use server::Listener;
 
 /// Where and how to listen.
 #[derive(Clone, Debug)]
@@ -90,10 +90,5 @@ impl ListenConfig {
         self.tls.as_ref().map(tls::server_config).transpose()?;
         self.auth.as_deref().map(Credentials::read).transpose()?;
         Ok(())
-    }
-
-    /// Whether only someone known can ask: by credentials or a client certificate.
-    pub fn is_guarded(&self) -> bool {
-        self.auth.is_some() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
     }
 }

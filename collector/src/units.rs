@@ -115,11 +115,6 @@ pub fn format_duration(duration: Duration) -> String {
     text
 }
 
-/// Reads a size in a configuration file, for `#[serde(deserialize_with)]`.
-pub fn deserialize_bytes<'de, D: Deserializer<'de>>(input: D) -> Result<u64, D::Error> {
-    parse_bytes(&String::deserialize(input)?).map_err(de::Error::custom)
-}
-
 /// Reads a duration in a configuration file, for `#[serde(deserialize_with)]`.
 pub fn deserialize_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(input)?).map_err(de::Error::custom)

@@ -78,12 +78,6 @@ impl Inspector {
         refused.into_iter().for_each(|container| workloads.put_back_inspection(container));
     }
 
-    /// Waits for the next answer; `None` when the tasks have ended. Safe to cancel.
-    pub async fn answer(&mut self) -> Option<Answer> {
-        let (kind, answer) = self.answers.recv().await?;
-        Some(self.taken(kind, answer))
-    }
-
     /// Takes an answer if there is one.
     pub fn try_answer(&mut self) -> Option<Answer> {
         let (kind, answer) = self.answers.try_recv().ok()?;

@@ -46,18 +46,6 @@ pub enum SocketKind {
 }
 
 impl SocketKind {
-    /// All kinds, for counters.
-    pub const ALL: [Self; 8] = [
-        Self::Connected,
-        Self::ConnectFailed,
-        Self::Accepted,
-        Self::Closed,
-        Self::Listen,
-        Self::Unlisten,
-        Self::Open,
-        Self::Listening,
-    ];
-
     /// The value of the `event` label.
     pub const fn as_str(self) -> &'static str {
         match self {

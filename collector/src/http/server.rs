@@ -25,22 +25,12 @@ use super::{Credentials, ListenConfig, ListenError, auth, tls};
 /// Pause after the system refused to hand out a connection, such as when files ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Address of whoever asks, in the extensions of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
-
 /// A bound socket with everything read that is needed to serve on it.
 pub struct Listener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
     credentials: Option<Arc<Credentials>>,
     config: ListenConfig,
-}
-
-/// Binds and serves until `stop`; see [`Listener`] to learn the port first.
-pub async fn serve(config: ListenConfig, router: Router, stop: CancellationToken) -> Result<(), ListenError> {
-    Listener::bind(config).await?.serve(router, stop).await;
-    Ok(())
 }
 
 impl Listener {
@@ -139,8 +129,7 @@ impl Connection {
     async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr) {
         let Self { router, header_timeout, stop, .. } = self;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let mut request: Request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(peer));
+            let request: Request = request.map(Body::new);
             let router = router.clone();
             async move {
                 Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))

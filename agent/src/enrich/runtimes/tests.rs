@@ -10,6 +10,14 @@ use crate::model::{UnixMillis, WorkloadIx};
 use crate::registry::Labels;
 use stand_in::{Behaviour, StandIn};
 
+impl Inspector {
+    /// Waits for the next answer; `None` when the tasks have ended.
+    async fn answer(&mut self) -> Option<Answer> {
+        let (kind, answer) = self.answers.recv().await?;
+        Some(self.taken(kind, answer))
+    }
+}
+
 fn about(runtime: Runtime, id: &str) -> ContainerRef {
     ContainerRef { workload: WorkloadIx(1), runtime, id: id.into(), user: None }
 }
