@@ -154,6 +154,51 @@ fn containers_of_all_runtimes_at_once_have_their_names() {
 }
 
 #[test]
+fn containers_of_swarm_and_ecs_have_the_names_of_their_tasks() {
+    require!(Need::Root, Need::Tool("dockerd"), Need::File("/bin/busybox"));
+    let (docker, server) = (docker(), Server::start());
+    let run = |labels: &[(&str, &str)]| {
+        let labels: Vec<String> =
+            labels.iter().map(|(key, value)| format!("--label={key}={value}")).collect();
+        let options: Vec<&str> =
+            ["--network=host"].into_iter().chain(labels.iter().map(String::as_str)).collect();
+        docker.run_image("task", &options, docker.image(), &["wait"])
+    };
+    let swarm = |task: &'static str| ("com.docker.swarm.task.name", task);
+    let stack = ("com.docker.stack.namespace", "shop");
+    let ecs = |cluster: &'static str, family: &'static str, task: &'static str| {
+        run(&[
+            ("com.amazonaws.ecs.cluster", cluster),
+            ("com.amazonaws.ecs.task-definition-family", family),
+            ("com.amazonaws.ecs.task-arn", task),
+            ("com.amazonaws.ecs.container-name", "nginx"),
+        ])
+    };
+    let cluster = "arn:aws:ecs:eu-west-1:123456789012:cluster/prod";
+    let task = "arn:aws:ecs:eu-west-1:123456789012:task/prod/0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+    // Containers with the names and applications that they are to have.
+    let containers = [
+        (run(&[swarm("shop_web.1.k3j4h5g6f7d8s9a0"), stack]), "/swarm/shop/web/1", ""),
+        (run(&[swarm("shop_web.2.q1w2e3r4t5z6u7i8"), stack]), "/swarm/shop/web/2", ""),
+        (run(&[swarm("cache.1.y1x2c3v4b5n6m7a8")]), "/swarm/_/cache/1", ""),
+        (ecs("prod", "shop", task), "/ecs/prod/shop/0a1b2c3d4e5f/nginx", "/ecs/prod/shop/nginx"),
+        (ecs(cluster, "cart", task), "/ecs/prod/cart/0a1b2c3d4e5f/nginx", "/ecs/prod/cart/nginx"),
+    ];
+    let agent = Sonde::agent().start();
+    for (container, ..) in &containers {
+        exercise(|arguments| container.traffic(arguments), &server);
+    }
+    for (_, id, app) in &containers {
+        let labels = [("container_id", *id), ("destination", server.address.as_str()), ("app_id", *app)];
+        let info = [("container_id", *id), ("image", docker.image()), ("app_id", *app)];
+        agent.expect(&[
+            ("container_net_tcp_successful_connects_total", &labels, f64::from(CONNECTS)),
+            ("container_info", &info, 1.0),
+        ]);
+    }
+}
+
+#[test]
 fn a_container_that_was_there_before_its_runtime_answers_gets_its_name() {
     require!(
         Need::Root,
