@@ -71,7 +71,7 @@ unsafe fn visit<R: Sockets>(ctx: *mut c_void) {
         if shares_files_with_leader::<R>(task) {
             return;
         }
-        run.enter(task, R::field(task, &TASK_TGID));
+        run.enter::<R>(task, R::field(task, &TASK_TGID));
         let socket = R::socket(file);
         if run.flush(meta) && (socket.is_null() || show_socket::<R>(meta, file, socket, &run)) {
             run.count(!socket.is_null());

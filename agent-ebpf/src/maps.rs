@@ -28,7 +28,7 @@ const NO_PREALLOC: usize = 1;
 pub static EVENTS: RingBuf<u64, EVENTS_BYTES> = RingBuf::new();
 
 /// What is known of a socket, by the address of its `struct sock`. Written and deleted by `tcp_state`; entries for
-/// sockets older than the agent are put in by `tcp_iter`; the agent sweeps what no iterator sees any more.
+/// sockets older than the agent are put in by `file_iter` and `tcp_iter`; the agent sweeps what no iterator sees any more.
 #[btf_map]
 pub static CONN_BY_SOCK: HashMap<u64, Conn, CONNS_MAX, NO_PREALLOC> = HashMap::new();
 

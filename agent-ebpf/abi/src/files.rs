@@ -57,10 +57,12 @@ pub struct FilesRun {
     pub began_ns: u64,
     /// A number for it, which its sockets are marked with: from 1 to 255, and 1 again.
     pub pass: u64,
+    /// Address of the `struct css_set` by which the cgroups of `current` are known.
+    pub css_set: u64,
     /// The process whose files are being shown.
     pub current: FilesRecord,
     /// The one before it, until the kernel has surely taken its row; without files when it has.
     pub done: FilesRecord,
 }
 
-const _: () = assert!(size_of::<FilesRun>() == 152);
+const _: () = assert!(size_of::<FilesRun>() == 160);

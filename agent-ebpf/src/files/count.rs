@@ -9,7 +9,7 @@ use sonde_abi::{
 
 use super::FILE_ROWS;
 use crate::{
-    mem::{Probed, Read, pointer},
+    mem::{Probed, Read, bytes, pointer},
     offsets::*,
     owner::Owner,
     seq,
@@ -73,19 +73,26 @@ impl Run {
         unsafe { (*self.0).began_ns }
     }
 
-    /// Comes to a file of a process.
+    /// Comes to a file of a process. A walk may be held up in the middle of a process, which begins another program or moves
+    /// to another cgroup meanwhile: what it has opened since belongs there.
     ///
     /// # Safety
     ///
-    /// `task` is a `struct task_struct` of thread group `tgid`.
+    /// `task` is a `struct task_struct` of kind `R` and of thread group `tgid`.
     #[inline(always)]
-    pub unsafe fn enter(&self, task: *const u8, tgid: u32) {
+    pub unsafe fn enter<R: Read>(&self, task: *const u8, tgid: u32) {
         // SAFETY: as in `of`. Whoever was before has been flushed: its successor had a file by then.
         unsafe {
+            let css_set = R::pointer(task, &TASK_CGROUPS) as u64;
+            let comm = bytes(R::field(R::pointer(task, &TASK_LEADER), &TASK_COMM));
             if (*self.0).current.tgid != tgid {
                 (*self.0).done = (*self.0).current;
                 (*self.0).current = begin(task, tgid);
+            } else if (*self.0).css_set != css_set || !is_same(comm, (*self.0).current.comm) {
+                let FilesRecord { files, sockets, .. } = (*self.0).current;
+                (*self.0).current = FilesRecord { files, sockets, ..begin(task, tgid) };
             }
+            (*self.0).css_set = css_set;
         }
     }
 
@@ -141,6 +148,13 @@ impl Run {
         let row = unsafe { &(*self.0).current };
         Owner { cgroup_v2: row.cgroup_v2, cgroup_v1: row.cgroup_v1, comm: row.comm, tgid: row.tgid }
     }
+}
+
+/// Two numbers compare in two instructions; sixteen bytes would call `memcmp`.
+#[inline(always)]
+fn is_same(one: [u8; 16], other: [u8; 16]) -> bool {
+    let difference = u128::from_ne_bytes(one) ^ u128::from_ne_bytes(other);
+    (difference as u64) | ((difference >> 64) as u64) == 0
 }
 
 #[inline(always)]

@@ -66,10 +66,10 @@ fn an_orderly_end_is_no_reset() {
 #[test]
 fn connections_too_short_for_a_pass_leave_their_round_trip() {
     require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"));
-    let directory = tempfile::tempdir().expect("create a directory");
     let namespace = Netns::new();
     let agent = Sonde::agent().start();
     for (ip, address) in [("127.0.0.1", "127.0.0.1:7203"), ("::1", "[::1]:7204")] {
+        let directory = tempfile::tempdir().expect("create a directory");
         let _server = serve(namespace.command(TRAFFIC), address, directory.path());
         run(namespace.command(TRAFFIC).args(["connect", address, "20"]));
         let to_server = [("container_id", "/host/traffic"), ("destination", address)];

@@ -136,6 +136,7 @@ fn a_container_that_does_everything_keeps_to_its_shares() {
             TcpSocket { role: Role::Inbound, local, ..socket(SocketKind::Accepted, sock + 10_000, 1) };
         tables.handle(accepted, Some(owner), &mut ());
     }
+    tables.finish_pass(BootNanos(0), &mut ());
     // Besides the shares, the rows of everything beyond: of destinations, and of addresses accepted on.
     assert_eq!(tables.flows().len(), flows.workload + 2);
     assert_eq!(tables.failures().len(), failures.workload + 1);
