@@ -71,13 +71,13 @@ const FULL: Effort = Effort {
     pairs: 12,
     cycles: 20_000,
     rounds: 200_000,
-    bulk_pairs: 24,
+    bulk_pairs: 20,
     bulk_time: Duration::from_secs(5),
     idle_seconds: 60,
     containers: 200,
     connections_each: 50,
     scrapes: 20,
-    scale_pairs: 10,
+    scale_pairs: 8,
     scale_interval: Duration::from_secs(15),
 };
 const QUICK: Effort = Effort {
