@@ -114,7 +114,7 @@ fn costs_of_scrapes(effort: Effort, costs: &[Cost]) -> Vec<Figure> {
                 INTERVAL.as_secs()
             ),
             method: format!(
-                "CPU time of all threads over {} scrapes, each with a snapshot of its own; iterators and regular visits to the ring included",
+                "CPU time of the process over {} scrapes, each with a snapshot of its own; iterators and regular visits to the ring included",
                 effort.scrapes
             ),
             target: None,
