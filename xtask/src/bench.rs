@@ -5,6 +5,7 @@
 //! goes over loopback and is counted in advance.
 
 mod agent;
+mod beside;
 mod bulk;
 mod connect;
 pub mod crowd;
@@ -17,6 +18,7 @@ mod programs;
 mod rounds;
 mod scale;
 mod statistics;
+mod stream;
 
 use std::fs;
 use std::time::Duration;
@@ -49,10 +51,10 @@ pub struct Effort {
     pub cycles: u32,
     /// Round trips in one half of a pair.
     pub rounds: u32,
-    /// Interleaved pairs of bulk streams.
-    pub bulk_pairs: u32,
-    /// Time of one half of such a pair.
-    pub bulk_time: Duration,
+    /// Rounds of windows of a bulk stream, two pairs each.
+    pub bulk_rounds: u32,
+    /// Time of one window.
+    pub bulk_window: Duration,
     /// How long the idle agent is watched, in seconds.
     pub idle_seconds: u64,
     /// Containers of the full node.
@@ -61,9 +63,9 @@ pub struct Effort {
     pub connections_each: usize,
     /// Scrapes of the full node.
     pub scrapes: u32,
-    /// Interleaved pairs of bulk streams beside the full node.
-    pub scale_pairs: u32,
-    /// Time between two scrapes there; the stream lasts twice as long.
+    /// Rounds of windows of a bulk stream beside the full node, two pairs each.
+    pub scale_rounds: u32,
+    /// Time between two scrapes there, and of one window.
     pub scale_interval: Duration,
 }
 
@@ -71,26 +73,26 @@ const FULL: Effort = Effort {
     pairs: 12,
     cycles: 20_000,
     rounds: 200_000,
-    bulk_pairs: 20,
-    bulk_time: Duration::from_secs(5),
+    bulk_rounds: 12,
+    bulk_window: Duration::from_secs(5),
     idle_seconds: 60,
     containers: 200,
     connections_each: 50,
     scrapes: 20,
-    scale_pairs: 8,
+    scale_rounds: 12,
     scale_interval: Duration::from_secs(15),
 };
 const QUICK: Effort = Effort {
     pairs: 2,
     cycles: 2_000,
     rounds: 10_000,
-    bulk_pairs: 2,
-    bulk_time: Duration::from_millis(200),
+    bulk_rounds: 1,
+    bulk_window: Duration::from_millis(200),
     idle_seconds: 2,
     containers: 8,
     connections_each: 5,
     scrapes: 3,
-    scale_pairs: 1,
+    scale_rounds: 1,
     scale_interval: Duration::from_millis(200),
 };
 

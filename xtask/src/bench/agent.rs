@@ -60,9 +60,14 @@ impl Agent {
 
     /// A scrape, as Prometheus would do it.
     pub fn scrape(&self) -> Result<Vec<Sample>> {
+        Ok(exposition::parse(&String::from_utf8_lossy(&self.fetch()?)))
+    }
+
+    /// A scrape of which nothing is read: that is work of a server elsewhere.
+    pub fn fetch(&self) -> Result<Vec<u8>> {
         let answer = http::get(self.address, "/metrics")?;
         ensure!(answer.status == 200, "/metrics answered {}", answer.status);
-        Ok(exposition::parse(&String::from_utf8_lossy(&answer.body)))
+        Ok(answer.body)
     }
 
     /// A scrape that shows a snapshot taken after `previous`: scrapes within a second of each other share one.

@@ -5,13 +5,10 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use anyhow::{Context, Result, anyhow};
 
-/// Bytes handed to one write; large enough that the system call costs little.
-const CHUNK: usize = 256 << 10;
 /// A round that hangs is an error instead of a benchmark without end.
-const STALLED: Duration = Duration::from_secs(60);
+pub(super) const STALLED: Duration = Duration::from_secs(60);
 
 /// Opens and closes `cycles` connections one after the other; returns the time of all.
 ///
@@ -98,65 +95,13 @@ pub fn udp_rounds(rounds: u32) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// Sends through one connection for a time; returns bytes per second. Each end has a CPU of its own, as far as there are
-/// two: where the scheduler puts them changes the speed by more than any agent does.
-pub fn bulk(time: Duration) -> Result<f64> {
-    let listener = listen(Ipv4Addr::LOCALHOST)?;
-    let address = listener.local_addr().context("read the listener's address")?;
-    let receiver = thread::spawn(move || -> std::io::Result<u64> {
-        stay_on(1)?;
-        let (mut stream, _) = listener.accept()?;
-        stream.set_read_timeout(Some(STALLED))?;
-        let (mut buffer, mut received) = (vec![0; CHUNK], 0);
-        loop {
-            match stream.read(&mut buffer)? {
-                0 => return Ok(received),
-                count => received += count as u64,
-            }
-        }
-    });
-    let started = Instant::now();
-    let sender = thread::spawn(move || -> Result<u64> {
-        stay_on(0).context("stay on a CPU")?;
-        send(address, started + time)
-    });
-    let sent = sender.join().map_err(|_| anyhow!("the sender has panicked"))??;
-    let received = receiver.join().map_err(|_| anyhow!("the receiver has panicked"))?.context("receive")?;
-    ensure!(received == sent, "{received} of {sent} bytes arrived");
-    Ok(received as f64 / started.elapsed().as_secs_f64())
-}
-
-/// Keeps the calling thread on one CPU; on a machine that does not have it, where it may run anyway.
-fn stay_on(cpu: usize) -> std::io::Result<()> {
-    let has = std::thread::available_parallelism()?.get();
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    if cpu < has { Ok(sched_setaffinity(None, &only)?) } else { Ok(()) }
-}
-
-fn send(address: SocketAddr, until: Instant) -> Result<u64> {
-    let mut stream = TcpStream::connect_timeout(&address, STALLED).context("connect over loopback")?;
-    stream.set_write_timeout(Some(STALLED)).context("set a timeout")?;
-    let (chunk, mut sent) = (vec![0x5a; CHUNK], 0);
-    while Instant::now() < until {
-        stream.write_all(&chunk).context("send over loopback")?;
-        sent += CHUNK as u64;
-    }
-    Ok(sent)
-}
-
-fn listen(ip: Ipv4Addr) -> Result<TcpListener> {
+pub(super) fn listen(ip: Ipv4Addr) -> Result<TcpListener> {
     TcpListener::bind((ip, 0)).with_context(|| format!("listen on {ip}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_byte_arrives() {
-        assert!(bulk(Duration::from_millis(20)).unwrap() > 0.0);
-    }
 
     #[test]
     fn every_cycle_is_served() {

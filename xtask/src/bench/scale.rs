@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::agent::Agent;
+use super::beside::{self, Beside};
 use super::crowd::Crowd;
 use super::figure::Figure;
-use super::{Effort, load, statistics};
+use super::statistics::Steady;
+use super::stream::Stream;
+use super::{Effort, bulk};
 use crate::exposition;
 
 const RSS_TARGET: f64 = 64e6;
-const THROUGHPUT_TARGET: f64 = 0.99;
 /// The default of `--scrape-interval`, and Prometheus' habit.
 const INTERVAL: Duration = Duration::from_secs(15);
-/// Scrapes beside each stream.
-const SCRAPES_BESIDE: u32 = 2;
 
 /// A container without a runtime's answer is hidden for a few seconds, lest its first series have no name.
 const SHOWN_WITHIN: Duration = Duration::from_secs(30);
@@ -140,61 +140,27 @@ fn costs_of_scrapes(effort: Effort, costs: &[Cost]) -> Vec<Figure> {
 
 /// Throughput of one stream beside the crowd, with an agent that is scraped meanwhile and without.
 fn throughput(effort: Effort) -> Result<Figure> {
-    let time = effort.scale_interval * SCRAPES_BESIDE;
-    let bare = || load::bulk(time);
-    let scraped = || -> Result<f64> {
-        let (agent, _) = settled(effort.containers)?;
-        let speed = while_scraping(&agent, effort.scale_interval, bare)?;
-        agent.stop()?;
-        Ok(speed)
-    };
-    bare()?;
-    let mut ratios = Vec::new();
-    for index in 0..effort.scale_pairs {
-        let (with, without) = if statistics::with_agent_first(index) {
-            let with = scraped()?;
-            (with, bare()?)
-        } else {
-            let without = bare()?;
-            (scraped()?, without)
-        };
-        ratios.push(with / without);
-    }
-    let ratio = statistics::summary(&ratios);
-    let percent = |value: f64| value * 100.0;
+    let interval = effort.scale_interval;
+    let start = || settled(effort.containers).map(|(agent, _)| agent);
+    let with = |stream: &Stream, agent: &Agent| while_scraped(stream, agent, interval);
+    let Beside { ratio, method, .. } = beside::measure(effort.scale_rounds, interval, start, with)?;
     Ok(Figure {
         name: "bulk TCP stream beside a full node, with / without agent".into(),
-        value: format!(
-            "{:.1} % [{:.1}–{:.1}]",
-            percent(ratio.median),
-            percent(ratio.low),
-            percent(ratio.high)
-        ),
-        method: format!(
-            "{} interleaved pairs of {} s of one loopback connection, each end on a CPU of its own, the agent settled and \
-             scraped every {} s; median and quartiles",
-            effort.scale_pairs,
-            time.as_secs_f64(),
-            effort.scale_interval.as_secs_f64()
-        ),
-        target: Some((format!("≥ {:.0} %", percent(THROUGHPUT_TARGET)), ratio.median >= THROUGHPUT_TARGET)),
+        value: ratio.percent(),
+        method: format!("{method}; the agent settled, and scraped once in the middle of each window"),
+        target: Some((format!("≥ {:.0} %", bulk::TARGET * 100.0), ratio.median >= bulk::TARGET)),
     })
 }
 
-/// Scrapes in the middle of each interval while `measure` runs: so many scrapes per time as in any longer run.
-fn while_scraping(agent: &Agent, interval: Duration, measure: impl Fn() -> Result<f64>) -> Result<f64> {
-    let started = Instant::now();
+/// The stream's speed during one interval between scrapes, with the scrape in its middle.
+fn while_scraped(stream: &Stream, agent: &Agent, interval: Duration) -> Result<Steady> {
     thread::scope(|scope| {
-        let scraper = scope.spawn(|| -> Result<()> {
-            for scrape in 0..SCRAPES_BESIDE {
-                let due = started + interval * scrape + interval / 2;
-                thread::sleep(due.saturating_duration_since(Instant::now()));
-                agent.scrape()?;
-            }
-            Ok(())
+        let scraper = scope.spawn(|| {
+            thread::sleep(interval / 2);
+            agent.fetch()
         });
-        let value = measure();
+        let speed = stream.speed(interval)?;
         scraper.join().map_err(|_| anyhow::anyhow!("the scraper has panicked"))??;
-        value
+        Ok(speed)
     })
 }

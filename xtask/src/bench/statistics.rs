@@ -11,6 +11,14 @@ pub struct Summary {
     pub high: f64,
 }
 
+impl Summary {
+    /// As percentages: the median and the quartiles.
+    pub fn percent(&self) -> String {
+        let Self { median, low, high } = self;
+        format!("{:.1} % [{:.1}–{:.1}]", median * 100.0, low * 100.0, high * 100.0)
+    }
+}
+
 /// Sums up at least one value.
 pub fn summary(values: &[f64]) -> Summary {
     let mut sorted = values.to_vec();
@@ -26,6 +34,22 @@ fn quantile(sorted: &[f64], at: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * (rank - rank.floor())
 }
 
+/// A mean without what is far below the others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Steady {
+    /// The mean of the rest.
+    pub mean: f64,
+    /// How many values were left out.
+    pub left_out: usize,
+}
+
+/// The mean of the values that are at least `floor` times the median.
+pub fn steady(values: &[f64], floor: f64) -> Steady {
+    let least = summary(values).median * floor;
+    let kept: Vec<f64> = values.iter().copied().filter(|value| *value >= least).collect();
+    Steady { mean: kept.iter().sum::<f64>() / kept.len() as f64, left_out: values.len() - kept.len() }
+}
+
 /// Whether the first half of pair `index` runs with the agent; alternating cancels a drift of the machine.
 pub fn with_agent_first(index: u32) -> bool {
     index % 2 == 1
@@ -34,6 +58,12 @@ pub fn with_agent_first(index: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_far_below_the_others_is_left_out() {
+        assert_eq!(steady(&[10.0, 8.0, 12.0, 3.0], 0.5), Steady { mean: 10.0, left_out: 1 });
+        assert_eq!(steady(&[10.0, 8.0, 12.0, 3.0], 0.0), Steady { mean: 8.25, left_out: 0 });
+    }
 
     #[test]
     fn median_and_quartiles_are_interpolated() {
