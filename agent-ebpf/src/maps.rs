@@ -1,4 +1,4 @@
-//! Maps that more than one family uses. Sizes come from `sonde_abi::budget`, where a test adds them up.
+//! The maps of all families. Sizes come from `sonde_abi::budget`, where a test adds them up.
 
 use aya_ebpf::{
     btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
@@ -94,7 +94,7 @@ pub static UDP_PEERS_REST: PerCpuArray<udp::PeerBytes, 1> = PerCpuArray::new();
 #[btf_map]
 pub static UDP_PEERS_TURN: Array<u64, 1> = Array::new();
 
-/// DNS answers, by `dns_ingress`. It wakes nobody: the agent comes by timer, and full means a counted loss.
+/// DNS answers, by `dns_ingress`; drained as [`EVENTS`] is. Full means a counted loss.
 #[btf_map]
 pub static ANSWERS: RingBuf<u64, ANSWERS_BYTES> = RingBuf::new();
 

@@ -3,12 +3,13 @@
 //! `statfs` of a file system whose server is gone, a driver's attribute, or the memory of a process that is stuck may
 //! hold up whoever reads it for ever. The questions of one round are put by a thread of their own. When it does not come
 //! on, the question it stands at is left alone until the thread returns, and another thread puts the rest. Threads that
-//! hang are bounded, and so is a round, by whoever makes it. Nothing here ever waits.
+//! hang are bounded, and so is a round, by whoever makes it. Nobody waits for longer than it says.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::model::BootNanos;
 
@@ -99,9 +100,24 @@ impl<Q: Question> Aside<Q> {
         let at = running.at.load(Ordering::Relaxed);
         if at != running.seen.0 {
             running.seen = (at, now);
-        } else if now.0.saturating_sub(running.seen.1.0) >= DEADLINE {
+        } else if now.since(running.seen.1) >= DEADLINE {
             self.leave(at, now);
         }
+        answers
+    }
+
+    /// The same, but waits up to a moment for all answers that are still to come.
+    pub fn answers_within(&mut self, moment: Duration, now: BootNanos) -> Vec<(Q, Q::Answer)> {
+        let deadline = Instant::now() + moment;
+        let mut answers = Vec::new();
+        if let Some(running) = &self.running {
+            let next =
+                || running.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+            answers.extend(
+                std::iter::from_fn(next).map(|(index, answer)| (running.questions[index].clone(), answer)),
+            );
+        }
+        answers.extend(self.answers(now));
         answers
     }
 

@@ -48,40 +48,8 @@ impl Board {
     }
 
     /// The loop has looked at everything.
-    pub fn publish(
-        &self,
-        (kernel, translation): (&Kernel, &[translate::Status]),
-        tables: &Connections,
-        workloads: &enrich::Stats,
-        (runtimes, names): (&[runtimes::Status], Value),
-        absent: &Absent,
-        push: Value,
-    ) {
-        let status = json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": self.started.elapsed().as_secs(),
-            "probes": probes(kernel, translation),
-            "program_statistics": kernel.stats_verdict(),
-            "programs": kernel.programs(),
-            "maps": kernel.maps(),
-            "missing_capabilities": missing_capabilities(),
-            "connections": {
-                "open": tables.len(),
-                "flows": tables.flows().len(),
-                "listeners": tables.listeners().len(),
-            },
-            "workloads": {
-                "containers": workloads.containers,
-                "services": workloads.services,
-                "executables": workloads.executables,
-                "unnamed": workloads.inspections_pending,
-            },
-            "names": names,
-            "runtimes": runtimes.iter().map(runtime).collect::<Vec<_>>(),
-            "absent": absent.json(),
-            "absent_in_part": in_part(),
-            "push": push,
-        });
+    pub fn publish(&self, look: &Look<'_>) {
+        let status = look.status(self.started.elapsed());
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
         self.beat();
     }
@@ -89,6 +57,58 @@ impl Board {
     /// Series can be asked for, after the first look at everything.
     pub fn open(&self) {
         self.ready.store(true, Ordering::Release);
+    }
+}
+
+/// What the loop shows of itself after a look at everything.
+pub struct Look<'a> {
+    /// The kernel half.
+    pub kernel: &'a Kernel,
+    /// The ways to learn where connections lead.
+    pub translation: &'a [translate::Status],
+    /// Connections, flows, listeners.
+    pub connections: &'a Connections,
+    /// Containers, services, executables.
+    pub workloads: &'a enrich::Stats,
+    /// Container runtimes.
+    pub runtimes: &'a [runtimes::Status],
+    /// What else names workloads.
+    pub names: Value,
+    /// Series that have no source here.
+    pub absent: &'a Absent,
+    /// The push path.
+    pub push: Value,
+}
+
+impl Look<'_> {
+    /// `/status` of an agent that has run for so long.
+    fn status(&self, uptime: Duration) -> Value {
+        let Self { kernel, connections, workloads, .. } = self;
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": uptime.as_secs(),
+            "probes": probes(kernel, self.translation),
+            "program_statistics": kernel.stats_verdict(),
+            "programs": kernel.programs(),
+            "maps": kernel.maps(),
+            "missing_capabilities": missing_capabilities(),
+            "connections": {
+                "open": connections.len(),
+                "flows": connections.flows().len(),
+                "listeners": connections.listeners().len(),
+            },
+            "workloads": {
+                "containers": workloads.containers,
+                "services": workloads.services,
+                "executables": workloads.executables,
+                "unnamed": workloads.inspections_pending,
+            },
+            "names": self.names,
+            "runtimes": self.runtimes.iter().map(runtime).collect::<Vec<_>>(),
+            "absent": self.absent.json(),
+            "absent_in_part": in_part(),
+            "push": self.push,
+        })
     }
 }
 

@@ -84,7 +84,7 @@ impl NodeReader {
         if let (Some((interfaces, _)), Some(sysfs)) = (&interfaces, &sysfs) {
             self.speeds.ask(interfaces, sysfs, now);
         }
-        let filesystems = self.filesystems.read(proc_root);
+        let filesystems = self.filesystems.read(proc_root, now);
         if let Some((interfaces, _)) = &mut interfaces {
             self.speeds.tell(interfaces, now);
         }

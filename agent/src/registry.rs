@@ -6,7 +6,6 @@
 pub mod catalog;
 mod check;
 mod encode;
-mod histogram;
 mod labels;
 mod limit;
 mod metric;
@@ -17,7 +16,6 @@ mod source;
 
 pub use check::Rejections;
 pub use encode::{Compression, Exposition, Format};
-pub use histogram::{Buckets, Histogram};
 pub use labels::Labels;
 pub use limit::SeriesCaps;
 pub use metric::{Kind, Metric, Scope};

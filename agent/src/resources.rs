@@ -22,8 +22,10 @@ use std::path::{Path, PathBuf};
 
 use files::{Files, Roots};
 
+use crate::model::DiskIo;
+
 pub use counted::counts_disks;
-pub use disk::{DeviceId, DiskIo, DiskNames};
+pub use disk::DiskNames;
 pub use explain::explain;
 #[cfg(test)]
 pub use measured::FilesOnly;

@@ -77,8 +77,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     // The observer goes on until the edges have taken their last snapshot. When it ends before, the edges end with
     // it: whoever asks it then gets an error, and the process a chance to be restarted.
     let (ended, detached) = (stop.clone().drop_guard(), detach.clone());
-    // It reads files and walks over the kernel's lists, so it has a thread of its own and keeps nobody else waiting.
-    let runtime = tokio::runtime::Handle::current();
+    // It reads files and walks over the kernel's lists, so it has a thread of its own and keeps nobody else waiting; and
+    // its own clock, or every tick would wake two threads.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("make the event loop's runtime")?;
     let observing = tokio::task::spawn_blocking(move || {
         // Dropped by a panic as well.
         let _ended = ended;

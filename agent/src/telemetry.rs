@@ -12,8 +12,9 @@ use sonde_abi::DecodeError;
 use crate::enrich;
 use crate::kernel::{Kernel, RingFill, Verdict};
 use crate::model::UnixMillis;
+use crate::model::{Buckets, Histogram};
 use crate::registry::catalog::agent as catalog;
-use crate::registry::{Buckets, Histogram, Labels, SnapshotBuilder};
+use crate::registry::{Labels, SnapshotBuilder};
 use crate::state::Connections;
 
 /// A queue between two tasks at one moment.

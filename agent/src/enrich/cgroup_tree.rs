@@ -213,7 +213,7 @@ impl CgroupTree {
     pub fn forget_removed(&mut self, now: BootNanos) {
         let own = &mut self.own;
         self.cgroups.retain(|(hierarchy, id), cgroup| {
-            let is_kept = cgroup.removed.is_none_or(|at| now.0.saturating_sub(at.0) < KEEP_REMOVED);
+            let is_kept = cgroup.removed.is_none_or(|at| now.since(at) < KEEP_REMOVED);
             let own = &mut own[hierarchy.index()];
             if !is_kept && own.get(&cgroup.own_path).is_some_and(|own| own.last == *id) {
                 own.remove(&cgroup.own_path);
@@ -224,7 +224,7 @@ impl CgroupTree {
 
     /// Walks the mounts if nobody did for ten minutes: where no event tells of a removal, only a walk does.
     pub fn refresh(&mut self, now: BootNanos) {
-        if self.scanned.is_none_or(|at| now.0.saturating_sub(at.0) >= REFRESH) {
+        if self.scanned.is_none_or(|at| now.since(at) >= REFRESH) {
             self.scan(now);
         }
     }
@@ -290,7 +290,7 @@ impl CgroupTree {
     }
 
     fn may_scan(&self, now: BootNanos) -> bool {
-        self.scanned.is_none_or(|at| now.0.saturating_sub(at.0) >= self.scan_interval)
+        self.scanned.is_none_or(|at| now.since(at) >= self.scan_interval)
     }
 
     fn walk(&mut self, hierarchy: Hierarchy, root: &Path, seen: &mut HashSet<(Hierarchy, CgroupId)>) {

@@ -73,7 +73,7 @@ impl Inspections {
             return;
         }
         let wait = (SECOND << (attempts.failures - 1).min(6)).min(LONGEST_WAIT);
-        self.waiting.insert((BootNanos(now.0 + wait), container.workload), container);
+        self.waiting.insert((now.after(wait), container.workload), container);
     }
 
     /// The workload is gone.
@@ -142,8 +142,8 @@ mod tests {
         for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
             let container = inspections.pop(now).expect("due");
             inspections.failed(container, &InspectError::Timeout, now);
-            now = BootNanos(now.0 + wait * SECOND);
-            assert_eq!(inspections.pop(BootNanos(now.0 - 1)), None, "{wait}");
+            now = now.after(wait * SECOND);
+            assert_eq!(inspections.pop(now.before(1)), None, "{wait}");
         }
     }
 

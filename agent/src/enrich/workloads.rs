@@ -260,10 +260,10 @@ impl Workloads {
             return self.stats.overflowed > 0;
         }
         let Some(record) = self.table.get(ix) else { return false };
-        let age = now.0.saturating_sub(record.born().0);
+        let age = now.since(record.born());
         let named = match record.naming {
             Naming::Final => true,
-            Naming::Pending => now.0.saturating_sub(record.created.0) >= NAME_GRACE,
+            Naming::Pending => now.since(record.created) >= NAME_GRACE,
         };
         let is_hidden = record.is_pause() || self.settings.hide_system_services && record.is_system_service();
         named && !is_hidden && record.is_allowed && u128::from(age) >= self.settings.min_age.as_nanos()

@@ -4,6 +4,23 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BootNanos(pub u64);
 
+impl BootNanos {
+    /// Nanoseconds from `earlier` to this moment; 0 when it is the later one.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// So many nanoseconds later.
+    pub const fn after(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// So many nanoseconds earlier, at most when the machine booted.
+    pub const fn before(self, nanos: u64) -> Self {
+        Self(self.0.saturating_sub(nanos))
+    }
+}
+
 /// Milliseconds since the Unix epoch, the timestamp of Prometheus' exchange formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnixMillis(pub i64);

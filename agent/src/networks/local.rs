@@ -38,7 +38,7 @@ impl LocalAddresses {
 
     /// Forgets what was not seen for long.
     pub fn expire(&mut self, now: BootNanos) {
-        self.seen.retain(|_, seen| now.0.saturating_sub(seen.0) < KEEP_NS);
+        self.seen.retain(|_, seen| now.since(*seen) < KEEP_NS);
     }
 }
 

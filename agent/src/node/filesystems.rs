@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub(super) use mounts::Mount;
 use survey::Survey;
 
+use crate::model::BootNanos;
+
 /// Space and files of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
@@ -73,13 +75,13 @@ pub struct Filesystems {
 
 impl Filesystems {
     /// The file systems of the host whose procfs is at `proc_root`. Takes at most a moment, whatever they do.
-    pub fn read(&mut self, proc_root: &Path) -> Look {
+    pub fn read(&mut self, proc_root: &Path, now: BootNanos) -> Look {
         let View { table, root, reason } = match view(proc_root) {
             Ok(view) => view,
             Err(reason) => return Look { reason: Some(reason), ..Look::default() },
         };
         let (mounts, overflow) = mounts::select(&table);
-        let answers = self.survey.ask(&mounts, &root);
+        let answers = self.survey.ask(&mounts, &root, now);
         let mut look = Look { reason, hidden: Hidden { overflow, ..Hidden::default() }, ..Look::default() };
         for (mount, answer) in mounts.into_iter().zip(answers) {
             let usage = match answer {

@@ -23,7 +23,7 @@ use crate::enrich::runtimes::Inspector;
 use crate::enrich::sources::NameSources;
 use crate::enrich::{Hierarchy, Workloads, netns};
 use crate::gpu;
-use crate::health::{Absent, Board};
+use crate::health::{Absent, Board, Look};
 use crate::kernel::{FeatureId, Kernel, Wakeups};
 use crate::model::{BootNanos, HostPid, Role, TcpSocket, UnixMillis};
 use crate::networks::NodeTotals;
@@ -372,15 +372,16 @@ impl Core {
             Some((_, snapshot)) => absent.without_those_in(snapshot),
             None => absent,
         };
-        let (runtimes, push) = (inspector.status(), edges.status());
-        board.publish(
-            (kernel, &translator.status()),
+        board.publish(&Look {
+            kernel,
+            translation: &translator.status(),
             connections,
-            &workloads.stats(),
-            (&runtimes, sources.status()),
-            &absent,
-            push,
-        );
+            workloads: &workloads.stats(),
+            runtimes: &inspector.status(),
+            names: sources.status(),
+            absent: &absent,
+            push: edges.status(),
+        });
     }
 }
 

@@ -36,7 +36,7 @@ impl Namespaces {
             if netns == NetnsId(0) || self.known.contains_key(&netns) {
                 continue;
             }
-            let fresh = before.get(&netns).is_some_and(|(read, _)| now.0.saturating_sub(read.0) < FRESH_NS);
+            let fresh = before.get(&netns).is_some_and(|(read, _)| now.since(*read) < FRESH_NS);
             let known = if fresh { before.remove(&netns) } else { self.read(pid, now) };
             if let Some(known) = known {
                 self.known.insert(netns, known);

@@ -9,10 +9,12 @@ use sonde_abi::latency::{BOUNDS, DISK_FIRST, Latency, RUN_QUEUE_FIRST};
 use super::watchdog::Watchdog;
 use crate::enrich::Workloads;
 use crate::kernel::{FeatureId, Keep, Kernel};
+use crate::model::DeviceId;
 use crate::model::{BootNanos, CgroupId, HostPid, Origin, WorkloadIx};
+use crate::model::{Buckets, Histogram};
 use crate::registry::catalog::{agent, block, drops, sched};
-use crate::registry::{Buckets, Histogram, Labels, SnapshotBuilder};
-use crate::resources::{DeviceId, DiskNames};
+use crate::registry::{Labels, SnapshotBuilder};
+use crate::resources::DiskNames;
 use crate::state::Latencies;
 
 /// A cgroup or a disk for which nothing came for so long gives its place in the kernel half to another one.

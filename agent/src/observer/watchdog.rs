@@ -27,7 +27,7 @@ impl Watchdog {
         cpus: NonZeroUsize,
     ) -> Option<f64> {
         let (since, before) = *self.0.entry(feature).or_insert((now, taken));
-        let elapsed = Duration::from_nanos(now.0.saturating_sub(since.0));
+        let elapsed = Duration::from_nanos(now.since(since));
         if elapsed < Self::PERIOD {
             return None;
         }

@@ -3,8 +3,8 @@
 use sonde_abi::block::{BioCounts, BioKey};
 
 use crate::model::Departed;
+use crate::model::DeviceId;
 use crate::probes::process;
-use crate::resources::DeviceId;
 use crate::state::DiskCounts;
 
 /// I/O of one owner on one disk, as the kernel half has added it up.

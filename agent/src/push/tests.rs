@@ -5,8 +5,9 @@ use sonde_collector::wire::remote_write::{MetricType, STALE_NAN_BITS, TimeSeries
 use super::stats::Counts;
 use super::*;
 use crate::model::UnixMillis;
+use crate::model::{Buckets, Histogram};
 use crate::registry::catalog::{agent, container, tcp};
-use crate::registry::{Buckets, Histogram, Labels, SnapshotBuilder, SourceGone};
+use crate::registry::{Labels, SnapshotBuilder, SourceGone};
 
 const INTERVAL: Duration = Duration::from_secs(15);
 

@@ -175,8 +175,9 @@ mod tests {
 
     use super::*;
     use crate::model::UnixMillis;
+    use crate::model::{Buckets, Histogram};
     use crate::registry::catalog::{container, tcp};
-    use crate::registry::{Buckets, Histogram, Metric, Scope, Snapshot, SnapshotBuilder};
+    use crate::registry::{Metric, Scope, Snapshot, SnapshotBuilder};
 
     fn web() -> Arc<Labels> {
         Labels::new([("container_id", "/docker/web")])

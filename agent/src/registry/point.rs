@@ -1,6 +1,7 @@
 //! A sample as single numbers: what the text formats write as lines, and what remote write sends as series.
 
-use super::{Histogram, Value};
+use super::Value;
+use crate::model::Histogram;
 
 /// One number of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]

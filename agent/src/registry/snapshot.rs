@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::check::{Check, Rejections};
-use super::{Histogram, Labels, Metric, Scope, SeriesCaps, catalog, limit};
+use super::{Labels, Metric, Scope, SeriesCaps, catalog, limit};
+use crate::model::Histogram;
 use crate::model::UnixMillis;
 
 /// A value of a sample.

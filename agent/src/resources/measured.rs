@@ -1,6 +1,7 @@
 //! What the kernel half measured of a workload where files do not tell, or tell less.
 
-use super::{DiskIo, DiskSource};
+use super::DiskSource;
+use crate::model::DiskIo;
 use crate::model::WorkloadIx;
 
 /// Values of one workload. `None` means "not measured".

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::DeviceId;
 use crate::aside::{self, Aside};
-use crate::model::{HostPid, WorkloadIx};
+use crate::model::{DeviceId, HostPid, WorkloadIx};
 
 /// Room of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use std::ops::Add;
 
-use super::{Cpu, DiskIo, Memory, MemoryEvents, Pressure, Resources, Stall, Tasks};
+use super::{Cpu, Memory, MemoryEvents, Pressure, Resources, Stall, Tasks};
+use crate::model::DiskIo;
 
 impl Resources {
     /// Two cgroups that live side by side. What they use adds up, and so do their limits, for each may use its own up;

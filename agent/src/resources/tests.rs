@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::model::DeviceId;
 
 const CONTAINER: &str = "/docker/abc";
 

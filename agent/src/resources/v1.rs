@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::disk::{DeviceId, DiskIo};
 use super::files::{Files, pairs};
 use super::{Cpu, Memory, MemoryEvents, Tasks};
+use crate::model::{DeviceId, DiskIo};
 
 /// Limits above this are the kernel's way to write "none": the largest multiple of the page size.
 const NO_LIMIT: u64 = 1 << 62;

@@ -1,8 +1,8 @@
 //! Files of the unified hierarchy.
 
-use super::disk::{DeviceId, DiskIo};
 use super::files::{Files, pairs};
 use super::{Cpu, Memory, MemoryEvents, Tasks};
+use crate::model::{DeviceId, DiskIo};
 
 /// Time used; also there where the controller itself is in a v1 hierarchy.
 pub(super) fn cpu(files: &mut Files<'_>) -> Cpu {

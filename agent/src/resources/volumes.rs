@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::DiskNames;
 use super::mountinfo::{Mount, has_option, mounts, unescape};
-use super::{DeviceId, DiskNames};
+use crate::model::DeviceId;
 
 /// A file system on a block device, or a part of it, where a container sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

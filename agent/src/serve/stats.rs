@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::model::{Buckets, Histogram};
 use crate::registry::catalog::agent::{
     PROMHTTP_METRIC_HANDLER_ERRORS_TOTAL, SCRAPE_DURATION_SECONDS, SCRAPES_FAILED_TOTAL, SCRAPES_TOTAL,
 };
-use crate::registry::{Buckets, Format, Histogram, Labels, SnapshotBuilder};
+use crate::registry::{Format, Labels, SnapshotBuilder};
 
 /// Why a scrape is not answered to the end.
 pub(super) const FAILURES: [&str; 6] =

@@ -445,7 +445,6 @@ impl Connections {
 }
 
 #[cfg(test)]
-#[path = "connections/tests.rs"]
 mod tests;
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl Datagrams {
                 last_words.push(*owner);
             }
             entry.gone = match owner.tgid {
-                0 => now.0.saturating_sub(entry.changed.0) >= SILENCE_NS,
+                0 => now.since(entry.changed) >= SILENCE_NS,
                 _ => !is_alive(owner),
             };
             !is_last

@@ -49,7 +49,7 @@ impl<K: Hash + Eq + Copy, O: Hash + Eq + Copy> Latencies<K, O> {
             }
             *seen = Seen { total: *total, changed: now };
         }
-        let is_current = u128::from(now.0.saturating_sub(seen.changed.0)) < keep.as_nanos();
+        let is_current = u128::from(now.since(seen.changed)) < keep.as_nanos();
         if !is_current {
             self.seen.remove(&key);
         }

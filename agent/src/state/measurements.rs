@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::model::WorkloadIx;
-use crate::resources::{DeviceId, DiskIo};
+use crate::model::{DeviceId, DiskIo};
 
 /// I/O counters of one workload and device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

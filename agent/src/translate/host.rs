@@ -86,7 +86,7 @@ impl Host {
                     self.state = settled(Err(io::Error::other("the thread that asks ended")), now);
                 }
             },
-            State::Waiting { since, .. } if now.0.saturating_sub(since.0) >= LOOK_EVERY_NS => self.look(now),
+            State::Waiting { since, .. } if now.since(*since) >= LOOK_EVERY_NS => self.look(now),
             _ => {}
         }
     }

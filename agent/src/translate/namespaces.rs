@@ -166,7 +166,7 @@ impl Namespaces {
 }
 
 fn after(now: BootNanos, nanos: u64) -> BootNanos {
-    BootNanos(now.0.saturating_add(nanos))
+    now.after(nanos)
 }
 
 /// Whether a process' network namespace tracks connections now; also when that cannot be told.

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use sonde_agent::model::UnixMillis;
+use sonde_agent::model::{Buckets, Histogram};
 use sonde_agent::registry::catalog::{agent, container, tcp};
-use sonde_agent::registry::{
-    Buckets, Exposition, Format, Histogram, Kind, Labels, Metric, Scope, Snapshot, SnapshotBuilder,
-};
+use sonde_agent::registry::{Exposition, Format, Kind, Labels, Metric, Scope, Snapshot, SnapshotBuilder};
 
 use crate::{golden, protobuf};
 

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use sonde_agent::model::UnixMillis;
-use sonde_agent::registry::{Buckets, Format, Histogram, Kind, Labels, Snapshot, SnapshotBuilder, catalog};
+use sonde_agent::model::{Buckets, Histogram};
+use sonde_agent::registry::{Format, Kind, Labels, Snapshot, SnapshotBuilder, catalog};
 
 use crate::exposition::encode;
 use crate::skip;

@@ -55,7 +55,7 @@ impl Questions {
         }
         *attempts += 1;
         let wait = (SECOND << (*attempts - 1).min(9)).min(LONGEST_WAIT);
-        self.due.insert((BootNanos(now.0 + wait), workload));
+        self.due.insert((now.after(wait), workload));
     }
 
     /// The workloads are gone.
@@ -117,8 +117,8 @@ mod tests {
         for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
             assert_eq!(questions.pop(now), Some(ONE), "{wait}");
             questions.failed(ONE, &UnitError::Unreachable("silent".into()), now);
-            now = BootNanos(now.0 + wait * SECOND);
-            assert_eq!(questions.pop(BootNanos(now.0 - 1)), None, "{wait}");
+            now = now.after(wait * SECOND);
+            assert_eq!(questions.pop(now.before(1)), None, "{wait}");
         }
         assert_eq!(questions.pop(now), Some(ONE));
         questions.failed(ONE, &UnitError::Unknown, now);

@@ -72,7 +72,7 @@ impl Workloads {
             absent.push_all(&SPACE, &reason);
         }
         let (explained_at, known) = &mut self.explained;
-        if explained_at.is_none_or(|at| self.now.0.saturating_sub(at.0) >= REFRESH) {
+        if explained_at.is_none_or(|at| self.now.since(at) >= REFRESH) {
             *known = Absent::default();
             resources::explain(&self.mounts, &self.settings.proc_root, known);
             *explained_at = Some(self.now);
@@ -124,7 +124,7 @@ impl Workloads {
 
     fn refresh_host_addresses(&mut self, now: BootNanos) {
         let known = &mut self.host_addresses;
-        if known.read_at.is_none_or(|at| now.0.saturating_sub(at.0) >= REFRESH) {
+        if known.read_at.is_none_or(|at| now.since(at) >= REFRESH) {
             known.addresses =
                 netns::local_addresses(&self.settings.proc_root, HostPid(1)).unwrap_or_default();
             known.read_at = Some(now);

@@ -54,7 +54,7 @@ impl Workloads {
     /// The workload of a process that the OOM killer has chosen; `None` when it had been chosen before.
     pub fn oom_victim(&mut self, origin: &Origin, now: BootNanos) -> Option<WorkloadIx> {
         let victims = &mut self.happened.victims;
-        victims.retain(|(_, at)| now.0.saturating_sub(at.0) < VICTIM_ENDS_WITHIN);
+        victims.retain(|(_, at)| now.since(*at) < VICTIM_ENDS_WITHIN);
         if victims.iter().any(|(pid, _)| *pid == origin.pid) {
             return None;
         }

@@ -185,7 +185,7 @@ impl Table {
     /// Makes room between two visits of the collector of garbage, for an eighth of the table at once. The other tables are
     /// told by the next [`retire`](Self::retire); meanwhile what they hold of the evicted is not shown.
     fn make_room(&mut self, now: BootNanos) {
-        if self.crowded_at.is_some_and(|at| now.0.saturating_sub(at.0) < SECOND) {
+        if self.crowded_at.is_some_and(|at| now.since(at) < SECOND) {
             return;
         }
         let gone = self.gone_longest((self.max / 8).max(1), now);
@@ -242,5 +242,5 @@ impl Table {
 }
 
 fn gone_for(record: &Record, now: BootNanos) -> u64 {
-    now.0.saturating_sub(record.last_seen.0)
+    now.since(record.last_seen)
 }

@@ -49,7 +49,7 @@ impl Default for Speeds {
 impl Speeds {
     /// Asks for the speeds of the interfaces in a directory of sysfs, unless it did so within the last minute.
     pub(in crate::node) fn ask(&mut self, interfaces: &[Interface], sysfs: &Path, now: BootNanos) {
-        if self.asked_at.is_some_and(|at| now.0.saturating_sub(at.0) < EVERY) {
+        if self.asked_at.is_some_and(|at| now.since(at) < EVERY) {
             return;
         }
         self.take(now);

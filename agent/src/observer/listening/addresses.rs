@@ -36,7 +36,7 @@ impl Addresses {
     /// one, and what closed gives its row to what is new.
     pub fn update(&mut self, open: &[BacklogKey], now: BootNanos) {
         let keep = u64::try_from(self.keep.as_nanos()).unwrap_or(u64::MAX);
-        self.rows.drop_idle(BootNanos(now.0.saturating_sub(keep)));
+        self.rows.drop_idle(now.before(keep));
         for key in open {
             if self.rows.contains(key) {
                 self.rows.at(*key, now).0 = now;

@@ -4,7 +4,8 @@
 //! the same code with a different [`Sink`], and neither allocates.
 
 use super::Encoder;
-use crate::registry::{Family, Histogram, Kind, Labels, Sample, Value};
+use crate::model::Histogram;
+use crate::registry::{Family, Kind, Labels, Sample, Value};
 
 /// Encoder of the format.
 #[derive(Debug)]

@@ -8,9 +8,10 @@ use super::usage::Sources;
 use super::{REFRESH, Workloads};
 use crate::enrich::workloads::record::{Key, Record};
 use crate::model::{BootNanos, HostPid, WorkloadIx};
+use crate::model::{DeviceId, DiskIo};
 use crate::registry::catalog::container::*;
 use crate::registry::{Labels, SnapshotBuilder};
-use crate::resources::{self, DeviceId, DiskIo, DiskNames, Question, Space, Volume, mountinfo};
+use crate::resources::{self, DiskNames, Question, Space, Volume, mountinfo};
 
 /// What is known of a workload's disks, with the time its mounts were read.
 #[derive(Debug, Default)]
@@ -221,7 +222,7 @@ impl Sources {
     fn is_due(&mut self, read_at: Option<BootNanos>) -> bool {
         match read_at {
             None => true,
-            Some(at) if self.now.0.saturating_sub(at.0) < REFRESH || self.mounts_left == 0 => false,
+            Some(at) if self.now.since(at) < REFRESH || self.mounts_left == 0 => false,
             Some(_) => {
                 self.mounts_left -= 1;
                 true

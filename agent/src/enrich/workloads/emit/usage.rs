@@ -7,12 +7,10 @@ use std::sync::{Arc, LazyLock};
 
 use super::{SECOND, Workloads};
 use crate::enrich::workloads::files::Files;
-use crate::model::{BootNanos, WorkloadIx};
+use crate::model::{BootNanos, DeviceId, WorkloadIx};
 use crate::registry::catalog::container::*;
 use crate::registry::{Labels, Metric, SnapshotBuilder};
-use crate::resources::{
-    Cpu, DeviceId, DiskNames, DiskSource, Measured, Memory, Pressure, Reader, Resources, Tasks,
-};
+use crate::resources::{Cpu, DiskNames, DiskSource, Measured, Memory, Pressure, Reader, Resources, Tasks};
 
 /// How long after its last process a cgroup's files are still looked at: one may have started since the last pass.
 const READ_AFTER: u64 = 60 * SECOND;
@@ -112,8 +110,7 @@ impl Workloads {
         let Some(record) = self.table.get_mut(ix) else { return };
         let has_cgroup =
             record.paths.v1.is_some() || record.paths.v2.is_some() || record.together.has_others();
-        let may_live =
-            record.process.is_some() || sources.now.0.saturating_sub(record.last_seen.0) < READ_AFTER;
+        let may_live = record.process.is_some() || sources.now.since(record.last_seen) < READ_AFTER;
         let owner = record.labels.clone();
         let mut series = Series { builder, owner: &owner };
         let mut read = None;

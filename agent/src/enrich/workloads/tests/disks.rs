@@ -4,7 +4,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::*;
 use crate::aside::Aside;
-use crate::resources::{DeviceId, DiskIo, DiskSource, Measure, Measured, Question, Space};
+use crate::model::{DeviceId, DiskIo};
+use crate::resources::{DiskSource, Measure, Measured, Question, Space};
 
 #[test]
 fn resources_disks_and_published_ports_are_emitted() {
