@@ -44,13 +44,17 @@ unsafe fn count(bio: *const u8) {
     const OPERATION: u32 = 0xff;
     const READ: u32 = 0;
     const WRITE: u32 = 1;
-    const ZONE_APPEND: u32 = 7;
-    const WRITE_ZEROES: u32 = 9;
+    const DISCARD: u32 = 3;
+    const SECURE_ERASE: u32 = 5;
     let mark = pass_mark();
     // SAFETY: the caller vouches for the pointer, the table for the offsets.
     unsafe {
         let operation = Probed::field::<u32>(bio, &BIO_OPF) & OPERATION;
-        let is_write = matches!(operation, WRITE | ZONE_APPEND | WRITE_ZEROES);
+        let bytes = u64::from(Probed::field::<u32>(bio, &BIO_SIZE));
+        // As the kernel's `op_is_write`: numbers of the others change from one kernel to the next. What manages zones has no
+        // bytes.
+        let is_write = operation == WRITE
+            || operation & 1 == 1 && bytes > 0 && !matches!(operation, DISCARD | SECURE_ERASE);
         if mark == 0 || !(operation == READ || is_write) {
             return;
         }
@@ -63,7 +67,6 @@ unsafe fn count(bio: *const u8) {
         let Some(entry) = entry_of([&BIOS_A, &BIOS_B], mark, &key) else {
             return loss::count(Loss::BioMapFull);
         };
-        let bytes = u64::from(Probed::field::<u32>(bio, &BIO_SIZE));
         if is_write {
             add(&raw mut (*entry).writes, 1);
             add(&raw mut (*entry).written_bytes, bytes);

@@ -2,11 +2,12 @@
 //!
 //! `statfs` of a file system whose server is gone, a driver's attribute, or the memory of a process that is stuck may
 //! hold up whoever reads it for ever. The questions of one round are put by a thread of their own. When it does not come
-//! on, the question it stands at is left alone until the thread returns, and another thread puts the rest. Threads that
-//! hang are bounded, and so is a round, by whoever makes it. Nobody waits for longer than it says.
+//! on, the question it stands at is left alone until the thread returns, and another thread puts the rest. An answer that
+//! comes late is an answer still. Threads that hang are bounded, and so is a round, by whoever makes it. Nobody waits for
+//! longer than it says.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::model::BootNanos;
 
 /// How long one question may take.
 const DEADLINE: u64 = 2_000_000_000;
-/// Threads that may hang at a time; with more, nothing is asked until one returns.
+/// Threads that may hang at a time, unless more are allowed; with so many, nothing is asked until one returns.
 const MAX_HANGING: usize = 4;
 /// Enough for a few calls and a path; the default would be 2 MiB of address space.
 const STACK: usize = 128 * 1024;
@@ -36,6 +37,7 @@ pub struct Aside<Q: Question> {
     /// Of the threads.
     name: &'static str,
     ask: Arc<Ask<Q>>,
+    max_hanging: usize,
     running: Option<Running<Q>>,
     hanging: Vec<Hanging<Q>>,
     hung: u64,
@@ -47,13 +49,18 @@ struct Running<Q: Question> {
     /// Index of the question it is at.
     at: Arc<AtomicUsize>,
     answers: Receiver<(usize, Q::Answer)>,
+    /// Tells the thread to ask nothing more.
+    abandoned: Arc<AtomicBool>,
     thread: JoinHandle<()>,
     /// The index that was seen last, and since when.
     seen: (usize, BootNanos),
 }
 
-struct Hanging<Q> {
+/// A thread that is left to itself until its question is answered.
+struct Hanging<Q: Question> {
     question: Q,
+    index: usize,
+    answers: Receiver<(usize, Q::Answer)>,
     thread: JoinHandle<()>,
 }
 
@@ -67,7 +74,13 @@ impl<Q: Question> std::fmt::Debug for Aside<Q> {
 impl<Q: Question> Aside<Q> {
     /// Asks by `ask`, in threads called `name`.
     pub fn new(name: &'static str, ask: impl Fn(&Q) -> Q::Answer + Send + Sync + 'static) -> Self {
-        Self { name, ask: Arc::new(ask), running: None, hanging: Vec::new(), hung: 0 }
+        let (running, hanging) = (None, Vec::new());
+        Self { name, ask: Arc::new(ask), max_hanging: MAX_HANGING, running, hanging, hung: 0 }
+    }
+
+    /// Goes on asking while fewer than so many threads hang.
+    pub fn hanging_up_to(self, max_hanging: usize) -> Self {
+        Self { max_hanging, ..self }
     }
 
     /// Whether all that was asked is answered, or left alone.
@@ -82,10 +95,9 @@ impl<Q: Question> Aside<Q> {
         }
     }
 
-    /// Answers since the last call.
+    /// Answers since the last call, those that came late included.
     pub fn answers(&mut self, now: BootNanos) -> Vec<(Q, Q::Answer)> {
-        self.hanging.retain(|hanging| !hanging.thread.is_finished());
-        let mut answers = Vec::new();
+        let mut answers = self.late_answers();
         let Some(running) = &mut self.running else { return answers };
         loop {
             match running.answers.try_recv() {
@@ -134,8 +146,18 @@ impl<Q: Question> Aside<Q> {
     /// Whether a question is not put now: it hangs, or so many do that nothing is asked. Its last answer is not what would
     /// be answered now.
     pub fn leaves_out(&self, question: &Q) -> bool {
-        self.hanging.len() >= MAX_HANGING
+        self.hanging.len() >= self.max_hanging
             || self.hanging.iter().any(|hanging| hanging.question.is_about_the_same(question))
+    }
+
+    /// What those that hung have answered at last.
+    fn late_answers(&mut self) -> Vec<(Q, Q::Answer)> {
+        let over = self.hanging.extract_if(.., |hanging| hanging.thread.is_finished());
+        let answer = |hanging: Hanging<Q>| {
+            let (_, answer) = hanging.answers.try_iter().find(|(index, _)| *index == hanging.index)?;
+            Some((hanging.question, answer))
+        };
+        over.filter_map(answer).collect()
     }
 
     /// Leaves the thread where it hangs, and goes on with what comes after.
@@ -143,8 +165,11 @@ impl<Q: Question> Aside<Q> {
         let Some(running) = self.running.take() else { return };
         let Some(question) = running.questions.get(at).cloned() else { return };
         self.hung += 1;
-        self.hanging.push(Hanging { question, thread: running.thread });
-        self.run(running.questions[at + 1..].to_vec(), now);
+        running.abandoned.store(true, Ordering::Relaxed);
+        let rest = running.questions[at + 1..].to_vec();
+        let Running { answers, thread, .. } = running;
+        self.hanging.push(Hanging { question, index: at, answers, thread });
+        self.run(rest, now);
     }
 
     fn run(&mut self, mut questions: Vec<Q>, now: BootNanos) {
@@ -154,26 +179,29 @@ impl<Q: Question> Aside<Q> {
         }
         let questions: Arc<[Q]> = questions.into();
         let at = Arc::new(AtomicUsize::new(0));
+        let abandoned = Arc::new(AtomicBool::new(false));
         let (sender, answers) = sync_channel(questions.len());
-        let (ask, list, position) = (self.ask.clone(), questions.clone(), at.clone());
+        let (ask, list, position, stop) =
+            (self.ask.clone(), questions.clone(), at.clone(), abandoned.clone());
         let thread = thread::Builder::new().name(self.name.to_owned()).stack_size(STACK);
         // Without a thread there are no answers this time.
-        if let Ok(thread) = thread.spawn(move || put(&*ask, &list, &position, &sender)) {
-            self.running = Some(Running { questions, at, answers, thread, seen: (0, now) });
+        if let Ok(thread) = thread.spawn(move || put(&*ask, &list, (&position, &stop), &sender)) {
+            self.running = Some(Running { questions, at, answers, abandoned, thread, seen: (0, now) });
         }
     }
 }
 
-/// The thread. It ends when nobody waits for its answers any more.
+/// The thread. It ends when nobody waits for more answers.
 fn put<Q: Question>(
     ask: &Ask<Q>,
     questions: &[Q],
-    at: &AtomicUsize,
+    (at, abandoned): (&AtomicUsize, &AtomicBool),
     answers: &SyncSender<(usize, Q::Answer)>,
 ) {
     for (index, question) in questions.iter().enumerate() {
         at.store(index, Ordering::Relaxed);
-        if answers.send((index, ask(question))).is_err() {
+        // Who left it at this question still waits for the answer, but not for another one.
+        if answers.send((index, ask(question))).is_err() || abandoned.load(Ordering::Relaxed) {
             return;
         }
     }

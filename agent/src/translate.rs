@@ -159,7 +159,7 @@ impl Translator {
     }
 }
 
-/// What is accepted was opened elsewhere, and what ended has lost its port.
+/// What is accepted was opened elsewhere, and what ended was asked for before.
 fn is_asked_for(socket: &TcpSocket) -> bool {
     let opened_here = socket.role != Role::Inbound && socket.actual.is_none();
     opened_here && matches!(socket.kind, SocketKind::Connected | SocketKind::Open)

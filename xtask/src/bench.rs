@@ -2,7 +2,7 @@
 //!
 //! Figures with and without the agent come from interleaved pairs in one run, as the median of the ratios
 //! with their spread: the machine is shared, and only what was measured side by side can be compared. Load
-//! goes over loopback and is counted in advance.
+//! goes over loopback, and every byte and every connection of it is counted.
 
 mod agent;
 mod beside;

@@ -113,7 +113,8 @@ pub unsafe fn adopt<R: Read>(sk: *const u8, conn: Conn) -> Option<Conn> {
         loss::count(Loss::TcpIterMapFull);
         return None;
     }
-    // It may have closed since its state was read, and its entry with it.
+    // It may have closed since its state was read, and its entry with it. One that is just between the event of its end
+    // and the new state stays, and the agent's sweep finds it.
     // SAFETY: as the caller says.
     let now: u8 = unsafe { R::field(sk, &SOCK_STATE) };
     if i32::from(now) == state::CLOSE {

@@ -70,12 +70,39 @@ fn what_hangs_is_left_alone_and_the_rest_is_asked() {
     aside.start(questions(), BootNanos(4 + DEADLINE));
     assert_eq!(wait(&mut aside, 5 + DEADLINE, 2), ["/a", "/b"]);
     door.open();
-    while aside.hanging().next().is_some() || !aside.is_idle() {
+    assert_eq!(wait(&mut aside, 5 + DEADLINE, 1), ["/hangs"], "its answer comes late");
+    assert_eq!(aside.hanging().count(), 0);
+    while !aside.is_idle() {
         aside.answers(BootNanos(5 + DEADLINE));
     }
     aside.start(questions(), BootNanos(6 + DEADLINE));
     assert_eq!(wait(&mut aside, 7 + DEADLINE, 4), ["/a", "/hangs", "/hangs-too", "/b"]);
     assert_eq!(aside.hung(), 1);
+}
+
+#[test]
+fn whoever_may_leave_more_threads_hanging_goes_on_asking() {
+    let door = Arc::new(Door::default());
+    let behind = door.clone();
+    let ask = move |(path, _): &Path| {
+        if path.starts_with("/hangs") {
+            behind.pass()
+        }
+    };
+    let mut aside = Aside::new("test", ask).hanging_up_to(usize::MAX);
+    let hanging = (0..=MAX_HANGING as u32).map(|number| ("/hangs", number));
+    aside.start(hanging.chain([("/a", 99)]).collect(), BootNanos(0));
+    let (mut now, mut found) = (0, Vec::new());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while found.is_empty() {
+        assert!(Instant::now() < deadline, "{} hang", aside.hung());
+        now += DEADLINE;
+        found = aside.answers(BootNanos(now));
+        thread::yield_now();
+    }
+    assert_eq!(found, [(("/a", 99), ())]);
+    assert_eq!(aside.hanging().count(), MAX_HANGING + 1);
+    door.open();
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Addresses of a process' network namespace, which turn a listener on all addresses into the ones it has.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::model::HostPid;
+use crate::model::{HostPid, NetnsId};
 use crate::resources::files;
 
 /// Addresses that are looked at in one namespace; a node of a large cluster has a few hundred.
@@ -14,6 +16,13 @@ const MAX_ADDRESSES: usize = 4096;
 
 /// What is read of one of the files below: 4 MiB hold some 70,000 routes, and every address stands among them twice.
 pub(crate) const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Whether a process is in a network namespace. Who holds a socket may be elsewhere: some proxies make their listeners in
+/// the namespaces of others.
+pub fn is_in(proc_root: &Path, pid: HostPid, netns: NetnsId) -> bool {
+    let link = fs::metadata(proc_root.join(pid.0.to_string()).join("ns/net"));
+    link.is_ok_and(|link| link.ino() == u64::from(netns.0))
+}
 
 /// The local addresses of the network namespace of a process, in order, IPv4 first. Of a namespace with more routes or
 /// addresses than are looked at, those that were found.

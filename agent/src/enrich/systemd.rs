@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -90,6 +91,8 @@ pub struct Asker {
     sockets: Vec<Socket>,
     timeout: Duration,
     shutdown: CancellationToken,
+    /// Where the task runs, whoever puts the first question: the event loop would hold up its deadlines.
+    runtime: Handle,
     status: Arc<Mutex<Status>>,
     running: Option<Running>,
 }
@@ -112,7 +115,7 @@ impl Asker {
     }
 
     fn with(sockets: Vec<Socket>, timeout: Duration, shutdown: CancellationToken) -> Self {
-        Self { sockets, timeout, shutdown, status: Arc::default(), running: None }
+        Self { sockets, timeout, shutdown, runtime: Handle::current(), status: Arc::default(), running: None }
     }
 
     /// Puts a question.
@@ -126,7 +129,7 @@ impl Asker {
             let status = Arc::clone(&self.status);
             let client = Client::new(self.sockets.clone(), self.timeout, status);
             let shutdown = self.shutdown.clone();
-            let task = tokio::spawn(async move {
+            let task = self.runtime.spawn(async move {
                 tokio::select! {
                     () = shutdown.cancelled() => {}
                     () = run(client, asked, answered) => {}

@@ -116,7 +116,7 @@ pub struct TcpSocket {
     pub role: Role,
     /// The counters so far are a baseline: the connection is older than the agent.
     pub adopted: bool,
-    /// Own address. The port is unknown (0) once the connection ended.
+    /// Own address.
     pub local: SocketAddr,
     /// The peer's address.
     pub remote: SocketAddr,

@@ -61,7 +61,7 @@ pub struct Parts {
     pub names: Names,
     /// Containers, services, executables.
     pub workloads: Workloads,
-    /// The task that asks Docker.
+    /// The task that asks container runtimes.
     pub inspector: Inspector,
     /// What else names workloads.
     pub sources: NameSources,
@@ -394,7 +394,7 @@ fn next_timestamp(last: UnixMillis, now: UnixMillis) -> UnixMillis {
 
 /// So long before a moment.
 pub(super) fn before(now: BootNanos, duration: Duration) -> BootNanos {
-    BootNanos(now.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    now.before(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Finds the socket's owner and hands both to the tables.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
+use super::core::before;
 use crate::kernel::Kernel;
 use crate::model::{BootNanos, NameId, Role, TcpSocket};
 use crate::probes::dns;
@@ -43,8 +44,7 @@ pub fn name(names: &mut Names, socket: &mut TcpSocket) {
 
 /// Forgets what is over.
 pub fn forget(names: &mut Names, tables: &Connections, now: BootNanos) {
-    let before = now.0.saturating_sub(FORGET_AFTER.as_nanos() as u64);
-    names.forget(&destinations(tables), holders(tables), (now, BootNanos(before)));
+    names.forget(&destinations(tables), holders(tables), (now, before(now, FORGET_AFTER)));
 }
 
 /// Adds the names of destinations.

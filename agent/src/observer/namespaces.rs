@@ -26,8 +26,8 @@ impl Namespaces {
         Self { proc_root: proc_root.into(), known: HashMap::new() }
     }
 
-    /// Makes sure that the namespaces of these listeners are known, each by any process that is still alive in it, and
-    /// forgets all others.
+    /// Makes sure that the namespaces of these listeners are known, each by any holder that is alive and in it, and forgets
+    /// all others.
     pub fn refresh<'a>(&mut self, listeners: impl Iterator<Item = &'a Listener>, now: BootNanos) {
         let mut before = std::mem::take(&mut self.known);
         for listener in listeners.filter(|listener| listener.address.ip().is_unspecified()) {
@@ -37,14 +37,17 @@ impl Namespaces {
                 continue;
             }
             let fresh = before.get(&netns).is_some_and(|(read, _)| now.since(*read) < FRESH_NS);
-            let known = if fresh { before.remove(&netns) } else { self.read(pid, now) };
+            let known = if fresh { before.remove(&netns) } else { self.read(netns, pid, now) };
             if let Some(known) = known {
                 self.known.insert(netns, known);
             }
         }
     }
 
-    fn read(&self, pid: HostPid, now: BootNanos) -> Option<(BootNanos, Vec<IpAddr>)> {
+    fn read(&self, netns: NetnsId, pid: HostPid, now: BootNanos) -> Option<(BootNanos, Vec<IpAddr>)> {
+        if !netns::is_in(&self.proc_root, pid, netns) {
+            return None;
+        }
         let addresses = netns::local_addresses(&self.proc_root, pid).ok()?;
         (!addresses.is_empty()).then_some((now, addresses))
     }
@@ -61,5 +64,49 @@ impl Namespaces {
             .map(|address| SocketAddr::new(*address, port))
             .collect();
         if expanded.is_empty() || expanded.len() > MOST_ADDRESSES { vec![listener.address] } else { expanded }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    /// A process with one address; returns the number of its namespace.
+    fn process(proc_root: &std::path::Path, pid: u32, address: &str) -> NetnsId {
+        let directory = proc_root.join(pid.to_string());
+        fs::create_dir_all(directory.join("net")).unwrap();
+        fs::create_dir_all(directory.join("ns/net")).unwrap();
+        let trie = format!("Local:\n  |-- {address}\n     /32 host LOCAL\n");
+        fs::write(directory.join("net/fib_trie"), trie).unwrap();
+        NetnsId(fs::metadata(directory.join("ns/net")).unwrap().ino() as u32)
+    }
+
+    fn wildcard(netns: NetnsId, pid: u32) -> Listener {
+        Listener {
+            workload: None,
+            pid: Some(HostPid(pid)),
+            claim: None,
+            netns,
+            address: "0.0.0.0:80".parse().unwrap(),
+            backlog: None,
+            counted_drops: 0,
+            seen: BootNanos(0),
+            shown: true,
+        }
+    }
+
+    #[test]
+    fn a_holder_elsewhere_does_not_tell_the_addresses_of_a_namespace() {
+        let root = tempfile::tempdir().unwrap();
+        let pod = process(root.path(), 7, "10.0.0.7");
+        process(root.path(), 8, "192.168.0.8");
+        let mut namespaces = Namespaces::new(root.path());
+        namespaces.refresh([wildcard(pod, 8)].iter(), BootNanos(1));
+        assert_eq!(namespaces.expand(&wildcard(pod, 8)), ["0.0.0.0:80".parse().unwrap()]);
+        namespaces.refresh([wildcard(pod, 8), wildcard(pod, 7)].iter(), BootNanos(2));
+        assert_eq!(namespaces.expand(&wildcard(pod, 8)), ["10.0.0.7:80".parse().unwrap()]);
     }
 }

@@ -1,10 +1,9 @@
 //! Asks network namespaces how often accept queues overflowed in them, each by a process that is in it.
 
-use std::fs;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::enrich::netns;
 use crate::model::{BootNanos, HostPid, NetnsId};
 use crate::resources::files;
 use crate::state::Connections;
@@ -21,15 +20,10 @@ pub fn read(connections: &mut Connections, proc_root: &Path, now: BootNanos) {
     connections.answer_overflows(answers, now);
 }
 
-/// The count of a namespace, if the process is in it. Who holds a socket may be elsewhere: some proxies make their
-/// listeners in the namespaces of others.
+/// The count of a namespace, if the process is in it.
 fn total(proc_root: &Path, netns: NetnsId, pid: HostPid) -> Option<u64> {
-    let process = proc_root.join(pid.0.to_string());
-    let own = fs::metadata(process.join("ns/net")).ok()?.ino();
-    if own != u64::from(netns.0) {
-        return None;
-    }
-    listen_overflows(&process.join("net/netstat"))
+    let netstat = || listen_overflows(&proc_root.join(pid.0.to_string()).join("net/netstat"));
+    netns::is_in(proc_root, pid, netns).then(netstat).flatten()
 }
 
 /// `ListenOverflows` of the table `TcpExt`: a line of names, and below it one of numbers.
@@ -51,6 +45,9 @@ fn listen_overflows(netstat: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     #[test]

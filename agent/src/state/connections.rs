@@ -237,8 +237,8 @@ impl Connections {
         if connection.start == Start::Unseen {
             connection.start = Start::Pending { connect_ns };
             // What a row told before the event may not have known of a translation.
-            connection.actual = socket.actual_destination().ip();
-            totals.add_connection(connection.actual, connection.direction());
+            connection.actual = socket.actual_destination();
+            totals.add_connection(connection.actual.ip(), connection.direction());
         }
         self.settle(socket);
     }
@@ -368,7 +368,7 @@ impl Connections {
             is_credited: false,
             start: Start::Unseen,
             local: socket.local,
-            actual: socket.actual_destination().ip(),
+            actual: socket.actual_destination(),
             netns: socket.netns,
             role: socket.role,
             adopted: socket.adopted,
@@ -384,7 +384,9 @@ impl Connections {
             return;
         };
         let (direction, local) = (connection.direction(), (connection.netns, connection.local));
-        let Some((workload, peer)) = self.attribute(direction, local, socket, owner) else { return };
+        // Where it leads is asked once, maybe before its owner was known.
+        let translated = TcpSocket { actual: Some(connection.actual), ..socket.clone() };
+        let Some((workload, peer)) = self.attribute(direction, local, &translated, owner) else { return };
         let key = self.flow_key(workload, direction, peer);
         self.flows.at(key, socket.at).active += 1;
         if let Some(connection) = self.open.get_mut(&socket.id) {
@@ -406,7 +408,7 @@ impl Connections {
             (connection.credited, connection.is_credited) = (connection.counted, true);
             self.flows.at(key, socket.at).add(&before, &Some(connection.counted));
         }
-        self.observe_round_trip(key, actual, socket);
+        self.observe_round_trip(key, actual.ip(), socket);
     }
 
     /// Takes an outbound connection's estimates, by the address behind any translation.

@@ -170,7 +170,8 @@ impl Datagrams {
     /// Takes what a socket had dropped when it was closed.
     pub fn closed(&mut self, inode: u64, drops: u64, workload: Option<WorkloadIx>) {
         let known = self.sockets.remove(&inode);
-        if known.is_none() && !self.has_baseline {
+        // What it had dropped before the agent came is not known of one that was there first, or found no room.
+        if known.is_none() && (!self.has_baseline || self.stats.sockets_refused > 0) {
             return;
         }
         let (owner, before) = known.map_or((workload, 0), |socket| (socket.workload, socket.counted));

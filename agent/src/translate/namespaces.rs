@@ -5,7 +5,7 @@
 //! not entered. To enter one takes `CAP_SYS_ADMIN`.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::table::Table;
+use crate::enrich::netns;
 use crate::kernel::{Verdict, capabilities};
 use crate::model::{BootNanos, HostPid, NetnsId};
 
@@ -135,9 +136,9 @@ impl Namespaces {
         if self.known.len() >= MAX_KNOWN {
             return None;
         }
-        let pid = pids.iter().find(|pid| self.is_in(**pid, netns))?;
+        let pid = pids.iter().find(|pid| netns::is_in(&self.proc_root, **pid, netns))?;
         if !tracks(&self.directory(*pid)) {
-            return Some(Known::Closed { until: after(now, LOOK_AGAIN_NS) });
+            return Some(Known::Closed { until: now.after(LOOK_AGAIN_NS) });
         }
         if self.open >= MAX_OPEN {
             return None;
@@ -145,28 +146,19 @@ impl Namespaces {
         match open(self.directory(*pid).join("ns/net"), netns) {
             Ok(table) => {
                 self.stats.entered += 1;
-                Some(Known::Open { table: Box::new(table), until: after(now, KEEP_NS) })
+                Some(Known::Open { table: Box::new(table), until: now.after(KEEP_NS) })
             }
             Err(error) => {
                 self.stats.failed += 1;
                 tracing::debug!(netns = netns.0, %error, "failed to enter a network namespace");
-                Some(Known::Closed { until: after(now, TRY_AGAIN_NS) })
+                Some(Known::Closed { until: now.after(TRY_AGAIN_NS) })
             }
         }
-    }
-
-    fn is_in(&self, pid: HostPid, netns: NetnsId) -> bool {
-        let link = fs::metadata(self.directory(pid).join("ns/net"));
-        link.is_ok_and(|link| link.ino() == u64::from(netns.0))
     }
 
     fn directory(&self, pid: HostPid) -> PathBuf {
         self.proc_root.join(pid.0.to_string())
     }
-}
-
-fn after(now: BootNanos, nanos: u64) -> BootNanos {
-    now.after(nanos)
 }
 
 /// Whether a process' network namespace tracks connections now; also when that cannot be told.
@@ -205,6 +197,8 @@ pub(super) fn enter(path: &Path, netns: NetnsId) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const STATISTICS: &str = "entries  clashres found new\n0000001f  00000000 00000001 00000000\n";
@@ -227,7 +221,7 @@ mod tests {
     #[test]
     fn processes_of_other_namespaces_and_dead_ones_are_no_way_in() {
         let (mut namespaces, netns, pid) = own();
-        assert!(namespaces.is_in(pid, netns));
+        assert!(netns::is_in(&namespaces.proc_root, pid, netns));
         assert!(namespaces.table(NetnsId(netns.0 + 1), &[pid], BootNanos(0)).is_none());
         assert!(namespaces.table(netns, &[HostPid(u32::MAX)], BootNanos(0)).is_none());
         assert!(namespaces.known.is_empty(), "another process may be the way in");

@@ -19,7 +19,7 @@ pub struct Beside {
 }
 
 /// Measures `rounds` of four windows: one without the agent, two with it, one without. Each window with it is compared
-/// with its neighbour, the other side of which alternates, so that a drift of the machine cancels.
+/// with its neighbour, the other side of which alternates, so that most of a drift of the machine cancels.
 pub fn measure(
     rounds: u32,
     window: Duration,
@@ -27,35 +27,40 @@ pub fn measure(
     with: impl Fn(&Stream, &Agent) -> Result<Steady>,
 ) -> Result<Beside> {
     let stream = Stream::start()?;
-    let (mut bare, mut ratios) = (Vec::new(), Vec::new());
-    let mut left_out = [0; 2];
-    for _ in 0..rounds {
-        stream.settle()?;
-        let before = stream.speed(window)?;
-        let agent = start()?;
-        stream.settle()?;
-        let beside = [with(&stream, &agent)?, with(&stream, &agent)?];
-        agent.stop()?;
-        stream.settle()?;
-        let after = stream.speed(window)?;
-        for (with, without) in beside.into_iter().zip([before, after]) {
-            bare.push(without.mean);
-            ratios.push(with.mean / without.mean);
-            left_out[0] += with.left_out;
-            left_out[1] += without.left_out;
-        }
-    }
+    let pairs: Result<Vec<_>> = (0..rounds).map(|_| round(&stream, window, &start, &with)).collect();
+    // What ended the stream is the cause of whatever failed beside it.
     stream.stop()?;
+    let pairs = pairs?.concat();
+    let bare: Vec<f64> = pairs.iter().map(|(_, without)| without.mean).collect();
+    let ratios: Vec<f64> = pairs.iter().map(|(with, without)| with.mean / without.mean).collect();
     let method = format!(
-        "{} interleaved pairs of windows of {} s of one loopback connection, each end on a CPU of its own; without slices of \
-         {} s below {:.0} % of their window's median, which were {} with the agent and {} without; median and quartiles of \
-         the ratios",
-        rounds * 2,
+        "{} pairs of neighbouring windows of {} s of one loopback connection, each end on a CPU of its own; without slices \
+         of {} s below {:.0} % of their window's median, which were {} with the agent and {} without; median and quartiles \
+         of the ratios",
+        pairs.len(),
         window.as_secs_f64(),
-        SLICE.as_secs_f64(),
+        SLICE.min(window).as_secs_f64(),
         STALL * 100.0,
-        left_out[0],
-        left_out[1]
+        pairs.iter().map(|(with, _)| with.left_out).sum::<usize>(),
+        pairs.iter().map(|(_, without)| without.left_out).sum::<usize>()
     );
     Ok(Beside { bare: statistics::summary(&bare), ratio: statistics::summary(&ratios), method })
+}
+
+/// Two pairs of speeds, with the agent and without, that share one agent.
+fn round(
+    stream: &Stream,
+    window: Duration,
+    start: impl Fn() -> Result<Agent>,
+    with: impl Fn(&Stream, &Agent) -> Result<Steady>,
+) -> Result<[(Steady, Steady); 2]> {
+    stream.settle();
+    let before = stream.speed(window)?;
+    let agent = start()?;
+    stream.settle();
+    let beside = [with(stream, &agent)?, with(stream, &agent)?];
+    agent.stop()?;
+    stream.settle();
+    let after = stream.speed(window)?;
+    Ok([(beside[0], before), (beside[1], after)])
 }

@@ -13,7 +13,7 @@ use super::beside::{self, Beside};
 use super::crowd::Crowd;
 use super::figure::Figure;
 use super::statistics::Steady;
-use super::stream::Stream;
+use super::stream::{SLICE, Stream};
 use super::{Effort, bulk};
 use crate::exposition;
 
@@ -152,15 +152,18 @@ fn throughput(effort: Effort) -> Result<Figure> {
     })
 }
 
-/// The stream's speed during one interval between scrapes, with the scrape in its middle.
+/// The stream's speed during one interval between scrapes, with the scrape in its middle. What is slow meanwhile counts.
 fn while_scraped(stream: &Stream, agent: &Agent, interval: Duration) -> Result<Steady> {
+    let slice = |time: Duration| (time.as_secs_f64() / SLICE.min(interval).as_secs_f64()) as usize;
     thread::scope(|scope| {
-        let scraper = scope.spawn(|| {
+        let started = Instant::now();
+        let scraper = scope.spawn(move || {
             thread::sleep(interval / 2);
-            agent.fetch()
+            let begun = started.elapsed();
+            agent.fetch().map(|_| slice(begun)..slice(started.elapsed()) + 1)
         });
-        let speed = stream.speed(interval)?;
-        scraper.join().map_err(|_| anyhow::anyhow!("the scraper has panicked"))??;
-        Ok(speed)
+        let window = stream.window(interval)?;
+        let scrape = scraper.join().map_err(|_| anyhow::anyhow!("the scraper has panicked"))??;
+        window.without_stalls(scrape)
     })
 }

@@ -1,5 +1,7 @@
 //! Median and spread of a few measurements.
 
+use std::ops::Range;
+
 /// The middle of the values and the quarters around it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
@@ -43,11 +45,13 @@ pub struct Steady {
     pub left_out: usize,
 }
 
-/// The mean of the values that are at least `floor` times the median.
-pub fn steady(values: &[f64], floor: f64) -> Steady {
+/// The mean of the values that are at least `floor` times the median, or that `kept` names; `None` of none.
+pub fn steady(values: &[f64], floor: f64, kept: Range<usize>) -> Option<Steady> {
     let least = summary(values).median * floor;
-    let kept: Vec<f64> = values.iter().copied().filter(|value| *value >= least).collect();
-    Steady { mean: kept.iter().sum::<f64>() / kept.len() as f64, left_out: values.len() - kept.len() }
+    let is_in = |(index, value): &(usize, &f64)| **value >= least || kept.contains(index);
+    let rest: Vec<f64> = values.iter().enumerate().filter(is_in).map(|(_, value)| *value).collect();
+    let mean = rest.iter().sum::<f64>() / rest.len() as f64;
+    (!rest.is_empty()).then_some(Steady { mean, left_out: values.len() - rest.len() })
 }
 
 /// Whether the first half of pair `index` runs with the agent; alternating cancels a drift of the machine.
@@ -61,8 +65,11 @@ mod tests {
 
     #[test]
     fn what_is_far_below_the_others_is_left_out() {
-        assert_eq!(steady(&[10.0, 8.0, 12.0, 3.0], 0.5), Steady { mean: 10.0, left_out: 1 });
-        assert_eq!(steady(&[10.0, 8.0, 12.0, 3.0], 0.0), Steady { mean: 8.25, left_out: 0 });
+        let values = [10.0, 8.0, 12.0, 3.0];
+        assert_eq!(steady(&values, 0.5, 0..0), Some(Steady { mean: 10.0, left_out: 1 }));
+        assert_eq!(steady(&values, 0.5, 3..4), Some(Steady { mean: 8.25, left_out: 0 }));
+        assert_eq!(steady(&values, 0.0, 0..0), Some(Steady { mean: 8.25, left_out: 0 }));
+        assert_eq!(steady(&[], 0.5, 0..0), None);
     }
 
     #[test]

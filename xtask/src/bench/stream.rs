@@ -5,14 +5,15 @@
 //! some seconds, whatever runs on it; a window is made of slices, and those of a stall are left out.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::load::{STALLED, listen};
 use super::statistics::{self, Steady};
@@ -21,6 +22,10 @@ use super::statistics::{self, Steady};
 const CHUNK: usize = 256 << 10;
 /// After the agent has come or gone, until the stream is measured again.
 const SETTLE: Duration = Duration::from_secs(1);
+/// A slice of a window.
+pub const SLICE: Duration = Duration::from_millis(500);
+/// A slice below this part of its window's median is a stall.
+pub const STALL: f64 = 0.6;
 
 /// Tells the sender to stop, at the latest when it is dropped.
 struct Stopping(Arc<AtomicBool>);
@@ -30,11 +35,6 @@ impl Drop for Stopping {
         self.0.store(true, Ordering::Relaxed);
     }
 }
-
-/// A slice of a window. A scrape beside it, a fifth of that long, cannot make it look like a stall.
-pub const SLICE: Duration = Duration::from_millis(500);
-/// A slice below this part of the window's median is a stall.
-pub const STALL: f64 = 0.6;
 
 /// A stream that runs until it is stopped. Each end has a CPU of its own, as far as there are two.
 pub struct Stream {
@@ -49,33 +49,45 @@ impl Stream {
     pub fn start() -> Result<Self> {
         let listener = listen(Ipv4Addr::LOCALHOST)?;
         let address = listener.local_addr().context("read the listener's address")?;
+        let sending = TcpStream::connect_timeout(&address, STALLED).context("connect over loopback")?;
+        let (receiving, _) = listener.accept().context("accept over loopback")?;
+        sending.set_write_timeout(Some(STALLED)).context("set a timeout")?;
+        receiving.set_read_timeout(Some(STALLED)).context("set a timeout")?;
         let received = Arc::new(AtomicU64::new(0));
         let stopping = Arc::new(AtomicBool::new(false));
         let (count, stop) = (received.clone(), stopping.clone());
-        let receiver = thread::spawn(move || receive(&listener, &count).context("receive over loopback"));
-        let sender = thread::spawn(move || send(address, &stop).context("send over loopback"));
-        Ok(Self { received, stopping: Stopping(stopping), sender, receiver })
+        Ok(Self {
+            received,
+            stopping: Stopping(stopping),
+            sender: thread::spawn(move || send(sending, &stop).context("send over loopback")),
+            receiver: thread::spawn(move || receive(receiving, &count).context("receive over loopback")),
+        })
     }
 
     /// Lets a moment pass that is not measured.
-    pub fn settle(&self) -> Result<()> {
-        self.slice(SETTLE).map(drop)
+    pub fn settle(&self) {
+        thread::sleep(SETTLE);
     }
 
     /// The speed during the next `time`.
     pub fn speed(&self, time: Duration) -> Result<Steady> {
-        let slices = time.as_millis().div_ceil(SLICE.as_millis()) as u32;
-        let slices: Vec<f64> = (0..slices).map(|_| self.slice(time / slices)).collect::<Result<_>>()?;
-        Ok(statistics::steady(&slices, STALL))
+        self.window(time)?.without_stalls(0..0)
+    }
+
+    /// Measures during the next `time`.
+    pub fn window(&self, time: Duration) -> Result<Window> {
+        let slices = time.as_millis().div_ceil(SLICE.as_millis()).max(1) as u32;
+        let speeds: Vec<f64> = (0..slices).map(|_| self.slice(time / slices)).collect();
+        ensure!(speeds.iter().any(|speed| *speed > 0.0), "nothing has arrived in {time:?}");
+        Ok(Window(speeds))
     }
 
     /// Bytes per second that arrive during the next `time`.
-    fn slice(&self, time: Duration) -> Result<f64> {
+    fn slice(&self, time: Duration) -> f64 {
         let (started, before) = (Instant::now(), self.received.load(Ordering::Relaxed));
         thread::sleep(time);
         let bytes = self.received.load(Ordering::Relaxed) - before;
-        ensure!(bytes > 0, "nothing has arrived in {time:?}");
-        Ok(bytes as f64 / started.elapsed().as_secs_f64())
+        bytes as f64 / started.elapsed().as_secs_f64()
     }
 
     /// Ends the stream, and sees that every byte has arrived.
@@ -90,10 +102,18 @@ impl Stream {
     }
 }
 
-fn receive(listener: &TcpListener, received: &AtomicU64) -> Result<()> {
+/// Speeds of the slices of a window.
+pub struct Window(Vec<f64>);
+
+impl Window {
+    /// The speed without stalls. `kept` are slices in which something was done that may not pass for one.
+    pub fn without_stalls(&self, kept: Range<usize>) -> Result<Steady> {
+        statistics::steady(&self.0, STALL, kept).context("a window without a slice")
+    }
+}
+
+fn receive(mut stream: TcpStream, received: &AtomicU64) -> Result<()> {
     stay_on(1)?;
-    let (mut stream, _) = listener.accept()?;
-    stream.set_read_timeout(Some(STALLED))?;
     let mut buffer = vec![0; CHUNK];
     loop {
         match stream.read(&mut buffer)? {
@@ -103,10 +123,8 @@ fn receive(listener: &TcpListener, received: &AtomicU64) -> Result<()> {
     }
 }
 
-fn send(address: SocketAddr, stopping: &AtomicBool) -> Result<u64> {
+fn send(mut stream: TcpStream, stopping: &AtomicBool) -> Result<u64> {
     stay_on(0)?;
-    let mut stream = TcpStream::connect_timeout(&address, STALLED)?;
-    stream.set_write_timeout(Some(STALLED))?;
     let (chunk, mut sent) = (vec![0x5a; CHUNK], 0);
     while !stopping.load(Ordering::Relaxed) {
         stream.write_all(&chunk)?;
@@ -115,12 +133,15 @@ fn send(address: SocketAddr, stopping: &AtomicBool) -> Result<u64> {
     Ok(sent)
 }
 
-/// Keeps the calling thread on one CPU; on a machine that does not have it, where it may run anyway.
-fn stay_on(cpu: usize) -> Result<()> {
-    let has = thread::available_parallelism().context("count the CPUs")?.get();
+/// Keeps the calling thread on one of the CPUs it may use; where there are too few, on any of them.
+fn stay_on(index: usize) -> Result<()> {
+    let allowed = sched_getaffinity(None).context("ask for the CPUs")?;
+    let Some(cpu) = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).nth(index) else {
+        return Ok(());
+    };
     let mut only = CpuSet::new();
     only.set(cpu);
-    if cpu < has { sched_setaffinity(None, &only).context("stay on a CPU") } else { Ok(()) }
+    sched_setaffinity(None, &only).context("stay on a CPU")
 }
 
 #[cfg(test)]
@@ -130,6 +151,9 @@ mod tests {
     #[test]
     fn every_byte_arrives() {
         let stream = Stream::start().unwrap();
+        while stream.received.load(Ordering::Relaxed) == 0 {
+            thread::yield_now();
+        }
         assert!(stream.speed(Duration::from_millis(20)).unwrap().mean > 0.0);
         stream.stop().unwrap();
     }

@@ -53,7 +53,8 @@ pub(super) struct Survey {
 impl Default for Survey {
     fn default() -> Self {
         let aside = || Aside::new("statfs", |place: &Place| usage(&place.path));
-        Self { local: aside(), remote: aside(), known: HashMap::new() }
+        // A local file system hangs once at most, and takes none of the others along.
+        Self { local: aside().hanging_up_to(usize::MAX), remote: aside(), known: HashMap::new() }
     }
 }
 
@@ -74,16 +75,19 @@ impl Survey {
         local.start(places(false), now);
         remote.start(places(true), now);
         take(local, MOMENT, known, now);
-        let answer = |mount: &Mount| {
+        let mut answer = |mount: &Mount| {
             let aside = if mount.is_remote { &*remote } else { &*local };
+            if aside.leaves_out(&place(mount)) {
+                // What it answered last is too old by the time it answers again.
+                known.remove(&mount.mount_point);
+            }
             match known.get(&mount.mount_point) {
-                _ if aside.leaves_out(&place(mount)) => Answer::Pending,
                 Some(Some(usage)) => Answer::Usage(*usage),
                 Some(None) => Answer::Failed,
                 None => Answer::Pending,
             }
         };
-        mounts.iter().map(answer).collect()
+        mounts.iter().map(&mut answer).collect()
     }
 }
 

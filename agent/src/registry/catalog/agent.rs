@@ -79,7 +79,7 @@ super::catalog! {
         "TCP connections whose owner could not be told",
         from "the table";
     CONNECTIONS_INCOMPLETE_TOTAL: Counter "sonde_agent_connections_incomplete_total" ["reason"]
-        "TCP connections not followed from start to end: table_full, start_lost, end_lost",
+        "TCP connections not followed from start to end: table_full (its end is told as start_lost as well), start_lost, end_lost",
         from "the table";
     FLOWS: Gauge "sonde_agent_flows" []
         "Pairs of a workload and a destination or a listener in the agent's table",

@@ -1,6 +1,6 @@
 //! One open connection: what was counted of it, and for whom.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::model::{BootNanos, Counters, NetnsId, Role};
 use crate::state::{Direction, FlowKey, Totals};
@@ -35,7 +35,7 @@ pub struct Connection {
     /// Own address.
     pub local: SocketAddr,
     /// Who is at the other end, after address translation where that is known.
-    pub actual: IpAddr,
+    pub actual: SocketAddr,
     /// Network namespace.
     pub netns: NetnsId,
     /// Who opened it.
@@ -58,7 +58,7 @@ impl Connection {
         self.counted = before.max(now);
         let (sent, received) = (self.counted.sent - before.sent, self.counted.received - before.received);
         if sent > 0 || received > 0 {
-            totals.add(self.actual, sent, received);
+            totals.add(self.actual.ip(), sent, received);
         }
     }
 }

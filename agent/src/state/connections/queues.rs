@@ -5,6 +5,7 @@ use crate::model::{Backlog, BootNanos, Claim, NetnsId, SocketKind, TcpSocket};
 use crate::state::backlogs::BacklogKey;
 use crate::state::listeners::Listener;
 use crate::state::overflows::Question;
+use crate::state::table::Key as _;
 
 impl Connections {
     /// After a pass: the network namespaces whose number of overflows is to be asked.
@@ -23,7 +24,9 @@ impl Connections {
         for listener in self.listeners.iter() {
             let (Some(workload), Some(_)) = (listener.workload, listener.backlog) else { continue };
             if self.overflows.measures(listener.netns) {
-                let key = self.backlogs.admit(BacklogKey { workload, address: Some(listener.address) });
+                let own = BacklogKey { workload, address: Some(listener.address) };
+                // What it dropped has its place by now.
+                let key = if self.backlogs.contains(&own) { own } else { own.overflow() };
                 self.backlogs.at(key, listener.seen).overflows.get_or_insert(0);
             }
         }
@@ -43,18 +46,20 @@ impl Connections {
         let is_row = socket.kind == SocketKind::Listening;
         let pid = socket.origin.as_ref().map(|origin| origin.pid);
         let claim = Claim { pid: pid.unwrap_or_default(), ..claim };
-        let before = known.filter(|known| is_row && known.workload.is_some());
+        // An event that comes after the row of a pass knows less than that.
+        let shown = known.filter(|known| known.shown);
+        let before = known.filter(|known| (is_row || known.shown) && known.workload.is_some());
         let best = known.and_then(|known| known.claim).map_or(claim, |best| best.or_better(claim));
         let listener = Listener {
             workload: before.map_or(claim.workload, |known| known.workload),
             pid: before.map_or(pid, |known| known.pid),
-            claim: is_row.then_some(best),
+            claim: if is_row { Some(best) } else { shown.and_then(|known| known.claim) },
             netns: socket.netns,
             address: socket.local,
-            backlog: socket.backlog,
+            backlog: socket.backlog.or_else(|| shown?.backlog),
             counted_drops,
-            seen: socket.at,
-            shown: is_row || known.is_some_and(|known| known.shown),
+            seen: shown.map_or(socket.at, |known| known.seen.max(socket.at)),
+            shown: is_row || shown.is_some(),
         };
         self.listeners.insert(socket.id.sock, listener);
         if !is_row {

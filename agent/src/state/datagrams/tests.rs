@@ -240,3 +240,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_found_no_room_is_not_counted_from_its_beginning() {
+    let mut table = Datagrams::default();
+    let last = SOCKETS_MAX as u64;
+    (0..=last).for_each(|inode| table.found(inode, 50, host(A, 1), BootNanos(1)));
+    table.finish_pass(BootNanos(1));
+    table.closed(last, 53, Some(A));
+    table.closed(0, 52, Some(A));
+    assert_eq!(of(&table, A).dropped, Some(2));
+}

@@ -165,3 +165,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_event_that_comes_after_the_row_of_a_pass_takes_nothing_back() {
+    let mut tables = tables();
+    let backlog = Some(Backlog { length: 1, max: 5, drops: 0 });
+    let row = TcpSocket { backlog, ..listener(1, "0.0.0.0:80", 3) };
+    tables.handle(row.clone(), Some(SERVER), &mut ());
+    tables.finish_pass(BootNanos(0), &mut ());
+    // Whoever called listen(2) may be another one than who holds it.
+    let event = TcpSocket { kind: SocketKind::Listen, at: BootNanos(2), backlog: None, ..row };
+    tables.handle(event, Some(CLIENT), &mut ());
+    let known = tables.listeners().get(1).unwrap();
+    assert_eq!((known.workload, known.backlog, known.seen), (Some(SERVER), backlog, BootNanos(3)));
+}

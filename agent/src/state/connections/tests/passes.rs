@@ -113,3 +113,13 @@ fn connections_too_short_for_a_pass_leave_their_round_trip() {
     tables.collect_garbage(BootNanos(21), &[]);
     assert_eq!(found(&tables), []);
 }
+
+#[test]
+fn where_a_connection_leads_is_remembered_until_its_owner_is_known() {
+    let mut tables = tables();
+    let actual = "10.0.0.9:8080".parse().unwrap();
+    tables.handle(TcpSocket { actual: Some(actual), ..socket(SocketKind::Connected, 7, 1) }, None, &mut ());
+    tables.handle(socket(SocketKind::Open, 7, 2), Some(CLIENT), &mut ());
+    let peers: Vec<_> = tables.flows().iter().map(|(key, _)| key.peer).collect();
+    assert_eq!(peers, [Peer::Address { destination: "10.0.0.2:80".parse().unwrap(), actual }]);
+}
