@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::*;
@@ -29,10 +29,7 @@ impl StandIn {
         let (sender, asked) = channel();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let Some(asked) = serve(stream.unwrap(), &answers) else { continue };
-                if sender.send(asked).is_err() {
-                    return;
-                }
+                serve(stream.unwrap(), &answers, &sender);
             }
         });
         Self { address, asked }
@@ -48,7 +45,8 @@ impl StandIn {
     }
 }
 
-fn serve(mut stream: TcpStream, answers: &Answers) -> Option<String> {
+/// Answers one request, and tells of it before that: whoever has the answer may look at once.
+fn serve(mut stream: TcpStream, answers: &Answers, asked: &Sender<String>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut lines = Vec::new();
     loop {
@@ -67,6 +65,14 @@ fn serve(mut stream: TcpStream, answers: &Answers) -> Option<String> {
     let length = header("content-length").map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
+    let own = lines[1..]
+        .iter()
+        .filter(|line| !["host", "user-agent", "content-length"].contains(&line.split(':').next().unwrap()));
+    let own: Vec<&str> = own
+        .map(String::as_str)
+        .chain(std::str::from_utf8(&body).ok().filter(|body| !body.is_empty()))
+        .collect();
+    asked.send([request.as_str(), &own.join(", ")].join(" | ").trim_end_matches(" | ").to_owned()).ok()?;
     let (status, answer) = answers.get(&request).cloned().unwrap_or((404, Vec::new()));
     // Whoever has read enough may have gone.
     let _ = write!(
@@ -75,14 +81,7 @@ fn serve(mut stream: TcpStream, answers: &Answers) -> Option<String> {
         answer.len()
     );
     let _ = stream.write_all(&answer);
-    let own = lines[1..]
-        .iter()
-        .filter(|line| !["host", "user-agent", "content-length"].contains(&line.split(':').next().unwrap()));
-    let own: Vec<&str> = own
-        .map(String::as_str)
-        .chain(std::str::from_utf8(&body).ok().filter(|body| !body.is_empty()))
-        .collect();
-    Some([request.as_str(), &own.join(", ")].join(" | ").trim_end_matches(" | ").to_owned())
+    Some(())
 }
 
 async fn fetch<B: AsRef<[u8]>>(

@@ -105,7 +105,10 @@ fn take(
     if aside.hung() > hung
         && let Some(Place { mount_point, .. }) = aside.hanging().last()
     {
-        tracing::warn!(%mount_point, "a file system does not answer; it has no series until it does");
+        tracing::warn!(
+            mount_point = &**mount_point,
+            "a file system does not answer; it has no series until it does"
+        );
     }
 }
 
