@@ -11,8 +11,7 @@ use sonde_abi::DecodeError;
 
 use crate::enrich;
 use crate::kernel::{Kernel, RingFill, Verdict};
-use crate::model::UnixMillis;
-use crate::model::{Buckets, Histogram};
+use crate::model::{Buckets, Histogram, UnixMillis};
 use crate::registry::catalog::agent as catalog;
 use crate::registry::{Labels, SnapshotBuilder};
 use crate::state::Connections;

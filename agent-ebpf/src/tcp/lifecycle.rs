@@ -63,8 +63,8 @@ fn insert(socket: &impl Socket, conn: &Conn) {
 #[inline(always)]
 fn established(socket: &impl Socket, old: i32) {
     if let Some(conn) = socket.entry() {
-        // SAFETY: besides the number of a walk, only the socket's own transitions write to its entry. One that is established already was left
-        // behind by an earlier socket at this address, and is replaced below.
+        // SAFETY: besides the number of a walk, only the socket's own transitions write to its entry. One that is
+        // established already was left behind by an earlier socket at this address, and is replaced below.
         unsafe {
             if (*conn).established == 0 {
                 (*conn).established = 1;

@@ -2,8 +2,7 @@
 
 use sonde_abi::block::{BioCounts, BioKey};
 
-use crate::model::Departed;
-use crate::model::DeviceId;
+use crate::model::{Departed, DeviceId};
 use crate::probes::process;
 use crate::state::DiskCounts;
 

@@ -4,8 +4,7 @@ use sonde_collector::wire::remote_write::{MetricType, STALE_NAN_BITS, TimeSeries
 
 use super::stats::Counts;
 use super::*;
-use crate::model::UnixMillis;
-use crate::model::{Buckets, Histogram};
+use crate::model::{Buckets, Histogram, UnixMillis};
 use crate::registry::catalog::{agent, container, tcp};
 use crate::registry::{Labels, SnapshotBuilder, SourceGone};
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::check::{Check, Rejections};
 use super::{Labels, Metric, Scope, SeriesCaps, catalog, limit};
-use crate::model::Histogram;
-use crate::model::UnixMillis;
+use crate::model::{Histogram, UnixMillis};
 
 /// A value of a sample.
 #[derive(Clone, Debug)]

@@ -1,8 +1,7 @@
 //! What the kernel half measured of a workload where files do not tell, or tell less.
 
 use super::DiskSource;
-use crate::model::DiskIo;
-use crate::model::WorkloadIx;
+use crate::model::{DiskIo, WorkloadIx};
 
 /// Values of one workload. `None` means "not measured".
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

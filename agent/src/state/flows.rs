@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::table::{Key, Row, Table};
-use crate::model::{Buckets, Histogram};
-use crate::model::{Counters, End, NameId, TcpSocket, WorkloadIx};
+use crate::model::{Buckets, Counters, End, Histogram, NameId, TcpSocket, WorkloadIx};
 
 /// Bounds of the handshake's duration, seconds. A SYN is sent again after 1 s, and again after 2 and 4 s more: the
 /// bounds 1, 3 and 7 tell how often it was lost.

@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::model::WorkloadIx;
-use crate::model::{DeviceId, DiskIo};
+use crate::model::{DeviceId, DiskIo, WorkloadIx};
 
 /// I/O counters of one workload and device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
