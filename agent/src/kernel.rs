@@ -17,6 +17,7 @@ mod object;
 mod offsets;
 mod peers;
 mod ring;
+pub mod scheduling;
 mod signature;
 mod stats;
 mod tracefs;

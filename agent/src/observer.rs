@@ -1,4 +1,4 @@
-//! The event loop: one task that owns the kernel half's maps and all tables, and makes snapshots when asked.
+//! The event loop: one thread that owns the kernel half's maps and all tables, and makes snapshots when asked.
 //!
 //! Everybody else sends a [`Request`] or reads the [`Board`](crate::health::Board). The loop drains the ring by timer,
 //! or at once when the kernel half says that it is half full, and never waits for a container runtime.
@@ -9,6 +9,7 @@ mod datagrams;
 mod files;
 mod hold;
 mod latency;
+mod leftover;
 mod listening;
 mod measured;
 mod names;
@@ -21,18 +22,22 @@ mod series;
 mod suspects;
 mod traffic;
 mod unfiled;
+mod visits;
 mod watchdog;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::clock::boot as now;
 pub use self::core::{Core, Parts};
 use self::hold::Hold;
+use self::leftover::{Leftover, Pass};
+use self::visits::Visits;
 use crate::kernel::Wakeups;
 use crate::registry::{Snapshot, Source, SourceGone};
 use crate::telemetry::QueueFill;
@@ -43,22 +48,34 @@ const DRAIN_EVERY: Duration = Duration::from_millis(100);
 /// Askers that may wait: the scrapes the server allows at a time, the push loop, and room for a few more.
 const REQUESTS: usize = 16;
 
+/// What reaches the event loop.
+enum Message {
+    Ask(Request),
+    /// Something has changed that the loop looks at anyway.
+    Wake,
+}
+
 /// A question to the event loop.
 struct Request {
     max_age: Duration,
     reply: oneshot::Sender<Arc<Snapshot>>,
+    /// Returned with the answer.
+    _turn: OwnedSemaphorePermit,
 }
 
 /// Asks the event loop for snapshots.
 #[derive(Clone)]
 pub struct Handle {
-    requests: mpsc::Sender<Request>,
+    messages: mpsc::Sender<Message>,
+    turns: Arc<Semaphore>,
 }
 
 impl Source for Handle {
     async fn snapshot(&self, max_age: Duration) -> Result<Arc<Snapshot>, SourceGone> {
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| SourceGone)?;
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { max_age, reply }).await.map_err(|_| SourceGone)?;
+        let request = Request { max_age, reply, _turn: turn };
+        self.messages.send(Message::Ask(request)).map_err(|_| SourceGone)?;
         answer.await.map_err(|_| SourceGone)
     }
 }
@@ -66,40 +83,58 @@ impl Source for Handle {
 /// The event loop, not yet running.
 pub struct Observer {
     core: Core,
-    requests: mpsc::Receiver<Request>,
+    messages: mpsc::Receiver<Message>,
+    turns: Arc<Semaphore>,
     hold: Hold,
+    /// Questions that came during the hold.
+    held: Vec<Request>,
+    /// Whether a ring is half full.
+    filling: Arc<AtomicBool>,
+    detach: CancellationToken,
+    /// `None` where a pass cannot let others go first.
+    leftover: Option<Leftover>,
 }
 
-/// Makes a loop and the handle to it.
-pub fn new(parts: Parts) -> (Observer, Handle) {
-    let (sender, requests) = mpsc::channel(REQUESTS);
-    let mut observer = Observer { core: Core::new(parts), requests, hold: Hold::new(Instant::now()) };
+/// Makes a loop that runs until `detach` is cancelled, and the handle to it. To be called in a runtime, which wakes the
+/// loop and goes on while the loop keeps its own thread.
+pub fn new(parts: Parts, detach: CancellationToken) -> (Observer, Handle) {
+    let (sender, messages) = mpsc::channel();
+    let turns = Arc::new(Semaphore::new(REQUESTS));
+    let core = Core::new(parts);
+    let filling = Arc::<AtomicBool>::default();
+    tokio::spawn(wake(core.wakeups(), filling.clone(), detach.clone(), sender.clone()));
+    let leftover = Leftover::new(core.wakeups());
+    if let Err(reason) = &leftover {
+        tracing::info!(%reason, "snapshots take their fair share of the CPU, not only what nobody else wants");
+    }
+    let (hold, held, leftover) = (Hold::new(Instant::now()), Vec::new(), leftover.ok());
+    let mut observer =
+        Observer { core, messages, turns: turns.clone(), hold, held, filling, detach, leftover };
     observer.open_when_known();
-    (observer, Handle { requests: sender })
+    (observer, Handle { messages: sender, turns })
 }
 
 impl Observer {
-    /// Runs until `detach` is cancelled or nobody can ask any more. Dropping the loop detaches every program.
-    pub async fn run(mut self, detach: CancellationToken) {
-        let wakeups = self.core.wakeups();
-        let mut drain = tokio::time::interval(DRAIN_EVERY);
-        let mut sweep = tokio::time::interval(self.core.sweep_interval());
-        drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                () = detach.cancelled() => break,
-                () = half_full(wakeups.as_ref()) => self.core.drain(),
-                request = self.requests.recv(), if self.hold.is_over() => match request {
-                    Some(request) => self.answer(request),
-                    None => break,
-                },
-                _ = drain.tick() => {
-                    self.core.tick();
-                    self.open_when_known();
-                }
-                _ = sweep.tick() => self.core.sweep(),
+    /// Runs until it is to detach. Dropping the loop detaches every program.
+    pub fn run(mut self) {
+        let (mut ticks, mut sweeps) = (Visits::every(DRAIN_EVERY), Visits::every(self.core.sweep_interval()));
+        while !self.detach.is_cancelled() {
+            if self.filling.swap(false, Ordering::Relaxed) {
+                self.core.drain();
+            }
+            if ticks.is_due(Instant::now()) {
+                self.core.tick();
+                self.open_when_known();
+            }
+            if sweeps.is_due(Instant::now()) {
+                let _pass = self.let_others_go_first();
+                self.core.sweep();
+            }
+            match self.messages.recv_timeout(ticks.wait().min(sweeps.wait())) {
+                Ok(Message::Ask(request)) if self.hold.is_over() => self.answer(request),
+                Ok(Message::Ask(request)) => self.held.push(request),
+                Ok(Message::Wake) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
     }
@@ -109,14 +144,45 @@ impl Observer {
     fn open_when_known(&mut self) {
         if self.hold.ends(self.core.knows_cloud(), Instant::now()) {
             self.core.open();
+            std::mem::take(&mut self.held).into_iter().for_each(|request| self.answer(request));
         }
     }
 
     fn answer(&mut self, request: Request) {
-        let waiting = QueueFill { depth: self.requests.len(), capacity: self.requests.max_capacity() };
-        let snapshot = self.core.snapshot(request.max_age, waiting);
+        let asking = REQUESTS - self.turns.available_permits();
+        let waiting = QueueFill { depth: asking.saturating_sub(1), capacity: REQUESTS };
+        let snapshot = self.core.last_snapshot(request.max_age).unwrap_or_else(|| {
+            let _pass = self.let_others_go_first();
+            self.core.snapshot(waiting)
+        });
         // Whoever asked may have gone meanwhile.
         let _ = request.reply.send(snapshot);
+    }
+
+    fn let_others_go_first(&self) -> Option<Pass> {
+        self.leftover.as_ref()?.begin()
+    }
+}
+
+/// Wakes the loop when a ring is half full, and for its end.
+async fn wake(
+    wakeups: Option<Wakeups>,
+    filling: Arc<AtomicBool>,
+    detach: CancellationToken,
+    messages: mpsc::Sender<Message>,
+) {
+    let wake = || messages.send(Message::Wake).is_ok();
+    loop {
+        tokio::select! {
+            () = detach.cancelled() => {
+                wake();
+                return;
+            }
+            // One message is enough until the loop has looked.
+            () = half_full(wakeups.as_ref()) => if !filling.swap(true, Ordering::Relaxed) && !wake() {
+                return;
+            }
+        }
     }
 }
 

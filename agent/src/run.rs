@@ -46,52 +46,49 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         runtimes::spawn(&config.proc_root, config.runtime_sockets.clone(), detach.clone());
     let board = Arc::new(Board::default());
     let identity = NodeIdentity::read(&config.proc_root);
-    let (observer, handle) = observer::new(Parts {
-        kernel,
-        translator,
-        totals: NodeTotals::new(config.networks.clone(), config.zone.clone()),
-        connections: Connections::new(limits(&config)),
-        datagrams: Datagrams::default(),
-        names: Names::new(NAMES_MAX),
-        workloads: Workloads::new(workload_settings(&config)),
-        inspector,
-        sources: name_sources(&config, &detach)?,
-        node: NodeReader::new(
-            &config.proc_root,
-            cloud::spawn(&config.sys_root, &config.cloud, detach.clone()),
-            Gpus::new(&config.proc_root, config.gpu_library.clone(), detach.clone()),
-        ),
-        board: board.clone(),
-        edges: edges.stats(),
-        common: common_labels(&identity),
-        identity,
-        proc_root: config.proc_root.clone(),
-        listening: shares(&config).addresses,
-        max_series: SeriesCaps { container: config.max_series_per_container, node: config.max_series },
-        forget_after: config.forget_after,
-    });
+    let (observer, handle) = observer::new(
+        Parts {
+            kernel,
+            translator,
+            totals: NodeTotals::new(config.networks.clone(), config.zone.clone()),
+            connections: Connections::new(limits(&config)),
+            datagrams: Datagrams::default(),
+            names: Names::new(NAMES_MAX),
+            workloads: Workloads::new(workload_settings(&config)),
+            inspector,
+            sources: name_sources(&config, &detach)?,
+            node: NodeReader::new(
+                &config.proc_root,
+                cloud::spawn(&config.sys_root, &config.cloud, detach.clone()),
+                Gpus::new(&config.proc_root, config.gpu_library.clone(), detach.clone()),
+            ),
+            board: board.clone(),
+            edges: edges.stats(),
+            common: common_labels(&identity),
+            identity,
+            proc_root: config.proc_root.clone(),
+            listening: shares(&config).addresses,
+            max_series: SeriesCaps { container: config.max_series_per_container, node: config.max_series },
+            forget_after: config.forget_after,
+        },
+        detach.clone(),
+    );
     if let Some(address) = edges.address() {
         tracing::info!(%address, "serving /metrics");
     }
 
     // The observer goes on until the edges have taken their last snapshot. When it ends before, the edges end with
     // it: whoever asks it then gets an error, and the process a chance to be restarted.
-    let (ended, detached) = (stop.clone().drop_guard(), detach.clone());
-    // It reads files and walks over the kernel's lists, so it has a thread of its own and keeps nobody else waiting; and
-    // its own clock, or every tick would wake two threads.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("make the event loop's runtime")?;
+    let ended = stop.clone().drop_guard();
+    // It reads files and walks over the kernel's lists, so it has a thread of its own and keeps nobody else waiting.
     let observing = tokio::task::spawn_blocking(move || {
         // Dropped by a panic as well.
         let _ended = ended;
-        runtime.block_on(observer.run(detached));
+        observer.run();
     });
-    let deadline = edges.run(handle.clone(), board, &stop).await?;
+    let deadline = edges.run(handle, board, &stop).await?;
     let early = observing.is_finished();
     detach.cancel();
-    drop(handle);
     let observed = deadline.phase("detach every program", observing).await;
     deadline.phase("leave the container runtimes", inspecting).await;
     edges.close(deadline).await;

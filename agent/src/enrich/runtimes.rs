@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Workloads;
@@ -44,8 +45,17 @@ pub type Answer = (ContainerRef, Result<ContainerMetadata, InspectError>);
 
 /// Questions that may wait for one kind of runtime, and answers: more than a node starts containers in a second.
 const QUEUE: usize = 256;
-/// A healthy runtime answers in milliseconds; one under load in a second.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long things take.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// For one answer: a healthy runtime takes milliseconds; one under load a second.
+    timeout: Duration,
+    /// So long a kind without a socket counts as absent before it is looked for again: many containers are asked about at
+    /// a time.
+    look_again: Duration,
+}
+
+const TIMES: Times = Times { timeout: Duration::from_secs(5), look_again: Duration::from_millis(250) };
 /// Sockets of one kind that are remembered, those that are gone included.
 const MAX_ENDPOINTS: usize = 32;
 
@@ -117,7 +127,7 @@ pub fn spawn(
     given: Vec<RuntimeSocket>,
     shutdown: CancellationToken,
 ) -> (Inspector, JoinHandle<()>) {
-    spawn_with(Sockets::of_host(proc_root, given), TIMEOUT, shutdown)
+    spawn_with(Sockets::of_host(proc_root, given), TIMES, shutdown)
 }
 
 /// The runtimes that could be asked now, by kind and name of the socket.
@@ -127,12 +137,8 @@ pub fn present(proc_root: &Path, given: Vec<RuntimeSocket>) -> Vec<(Kind, PathBu
     Kind::ALL.into_iter().flat_map(of_kind).collect()
 }
 
-fn spawn_with(
-    sockets: Sockets,
-    timeout: Duration,
-    shutdown: CancellationToken,
-) -> (Inspector, JoinHandle<()>) {
-    let runtimes = Arc::new(Runtimes { sockets, timeout, table: Mutex::default() });
+fn spawn_with(sockets: Sockets, times: Times, shutdown: CancellationToken) -> (Inspector, JoinHandle<()>) {
+    let runtimes = Arc::new(Runtimes { sockets, times, table: Mutex::default() });
     let (answered, answers) = mpsc::channel(QUEUE);
     let mut tasks = Vec::new();
     let questions = Kind::ALL.map(|kind| {
@@ -175,7 +181,7 @@ async fn run(
 #[derive(Debug)]
 struct Runtimes {
     sockets: Sockets,
-    timeout: Duration,
+    times: Times,
     /// Held for a look-up or a copy, never over an await.
     table: Mutex<[OfKind; Kind::ALL.len()]>,
 }
@@ -184,8 +190,8 @@ struct Runtimes {
 #[derive(Debug, Default)]
 struct OfKind {
     endpoints: BTreeMap<PathBuf, Arc<Endpoint>>,
-    /// Why there is none.
-    absent: Option<String>,
+    /// Why there is none, and when that was seen.
+    absent: Option<(String, Instant)>,
 }
 
 impl Runtimes {
@@ -214,6 +220,13 @@ impl Runtimes {
         Err(verdict.error(&order))
     }
 
+    /// Why a kind has no socket, if that was seen a moment ago.
+    fn lately_absent(&self, kind: Kind) -> Option<String> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reason, seen) = table[kind as usize].absent.as_ref()?;
+        (seen.elapsed() < self.times.look_again).then(|| reason.clone())
+    }
+
     /// The runtimes of a kind that have a socket now.
     fn endpoints(
         &self,
@@ -221,6 +234,9 @@ impl Runtimes {
         user: Option<u32>,
         is_missed: bool,
     ) -> Result<Vec<Arc<Endpoint>>, InspectError> {
+        if let Some(reason) = self.lately_absent(kind).filter(|_| user.is_none()) {
+            return Err(InspectError::Absent(reason));
+        }
         let found = match user {
             Some(uid) => self.sockets.of_user(kind, uid).into_iter().collect(),
             None => self.sockets.of_node(kind),
@@ -241,14 +257,14 @@ impl Runtimes {
             if of_kind.absent.is_none() && of_kind.endpoints.is_empty() && is_missed {
                 tracing::info!(reason, "no {kind} here: its containers keep their ids for names");
             }
-            of_kind.absent = Some(reason.clone());
+            of_kind.absent = Some((reason.clone(), Instant::now()));
             return Err(InspectError::Absent(reason));
         }
         of_kind.absent = None;
         if of_kind.endpoints.len() + found.len() > MAX_ENDPOINTS {
             of_kind.endpoints.retain(|name, _| found.iter().any(|socket| socket.name == *name));
         }
-        let timeout = self.timeout;
+        let timeout = self.times.timeout;
         let endpoint = |socket: sockets::Socket| {
             let new = || Arc::new(Endpoint::new(kind, socket.clone(), timeout));
             let known = of_kind.endpoints.entry(socket.name.clone()).or_insert_with(new);
@@ -265,7 +281,8 @@ impl Runtimes {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let of_kind = |(kind, of_kind): (&Kind, &OfKind)| {
             if of_kind.endpoints.is_empty() {
-                let state = of_kind.absent.clone().map_or(State::Unused, State::Absent);
+                let absent = of_kind.absent.as_ref().map(|(reason, _)| State::Absent(reason.clone()));
+                let state = absent.unwrap_or(State::Unused);
                 return vec![Status { runtime: *kind, endpoint: None, state }];
             }
             let status = |(name, endpoint): (&PathBuf, &Arc<Endpoint>)| Status {

@@ -87,3 +87,25 @@ impl Wakeups {
         woken.map(|mut guard| guard.clear_ready())
     }
 }
+
+/// Stands for the kernel half, so that a test can say when a ring is half full.
+#[cfg(test)]
+pub struct FakeRing(std::os::unix::net::UnixDatagram);
+
+#[cfg(test)]
+impl FakeRing {
+    /// Wakes the reader.
+    pub fn half_full(&mut self) {
+        self.0.send(b"half").unwrap();
+    }
+}
+
+#[cfg(test)]
+impl Wakeups {
+    /// Wake-ups of a ring that the test fills.
+    pub fn by_hand() -> (FakeRing, Self) {
+        let (writer, events) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let answers = events.try_clone().unwrap();
+        (FakeRing(writer), Self::new(events.into(), answers.into()).unwrap())
+    }
+}

@@ -220,13 +220,14 @@ impl Core {
         }
     }
 
-    /// A snapshot not older than `max_age`. `waiting` is the queue of those who ask for one.
-    pub fn snapshot(&mut self, max_age: Duration, waiting: QueueFill) -> Arc<Snapshot> {
-        if let Some((taken, snapshot)) = &self.last
-            && taken.elapsed() <= max_age
-        {
-            return snapshot.clone();
-        }
+    /// The last snapshot, if it is not older than `max_age`.
+    pub fn last_snapshot(&self, max_age: Duration) -> Option<Arc<Snapshot>> {
+        let (taken, snapshot) = self.last.as_ref()?;
+        (taken.elapsed() <= max_age).then(|| snapshot.clone())
+    }
+
+    /// A new snapshot. `waiting` is the queue of those who ask for one.
+    pub fn snapshot(&mut self, waiting: QueueFill) -> Arc<Snapshot> {
         let start = Instant::now();
         self.observe();
         let snapshot = Arc::new(self.build(waiting));

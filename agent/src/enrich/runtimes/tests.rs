@@ -62,11 +62,14 @@ const ONLY: [(Runtime, Kind); 9] = [
     (Runtime::Kubepods, Kind::Docker),
 ];
 
+/// Looks for a socket at every question.
+const CURIOUS: Times = Times { look_again: Duration::ZERO, ..TIMES };
+
 #[tokio::test]
 async fn a_daemon_that_starts_late_is_found() {
     for (runtime, kind) in ONLY {
         let directory = tempfile::tempdir().unwrap();
-        let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+        let (mut inspector, _task) = spawn_with(sockets(directory.path()), CURIOUS, CancellationToken::new());
         assert_eq!(state(&inspector, kind), State::Unused);
         let missing = ask(&mut inspector, runtime).await.unwrap_err();
         assert!(matches!(missing, InspectError::Absent(_)), "{missing:?}");
@@ -85,12 +88,27 @@ async fn a_daemon_that_starts_late_is_found() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_absent_is_looked_for_once_in_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3600);
+    let times = Times { look_again: hour, ..TIMES };
+    let (mut inspector, _task) = spawn_with(sockets(directory.path()), times, CancellationToken::new());
+    let absent = ask(&mut inspector, Runtime::Docker).await;
+    assert!(matches!(absent, Err(InspectError::Absent(_))), "{absent:?}");
+    let socket = socket(directory.path(), Kind::Docker);
+    let _daemon = StandIn::start(Kind::Docker, &socket, Behaviour::Knows);
+    assert_eq!(ask(&mut inspector, Runtime::Docker).await, absent, "the answer of a moment ago");
+    tokio::time::advance(hour).await;
+    assert_eq!(ask(&mut inspector, Runtime::Docker).await.unwrap().image, "docker:1");
+}
+
 #[tokio::test]
 async fn a_denial_passes_on_to_the_next_and_all_of_them_are_one() {
     let directory = tempfile::tempdir().unwrap();
     let _denying = [Kind::Docker, Kind::Containerd]
         .map(|kind| StandIn::start(kind, &socket(directory.path(), kind), Behaviour::Denies));
-    let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+    let (mut inspector, _task) = spawn_with(sockets(directory.path()), CURIOUS, CancellationToken::new());
     assert_eq!(ask(&mut inspector, Runtime::Docker).await, Err(InspectError::NotFound));
     assert_eq!(counted(&inspector), [(Kind::Docker, 0, 1)]);
     let podman = StandIn::start(Kind::Podman, &socket(directory.path(), Kind::Podman), Behaviour::Knows);
@@ -109,7 +127,7 @@ async fn answers_are_counted_for_the_kind_of_runtime_that_gave_them() {
     for (runtime, kind) in ONLY {
         let directory = tempfile::tempdir().unwrap();
         let _daemon = StandIn::start(kind, &socket(directory.path(), kind), Behaviour::Knows);
-        let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+        let (mut inspector, _task) = spawn_with(sockets(directory.path()), CURIOUS, CancellationToken::new());
         ask(&mut inspector, runtime).await.unwrap();
         assert_eq!(counted(&inspector), [(kind, 1, 0)], "{runtime:?}");
         let mut builder = SnapshotBuilder::default();
@@ -131,7 +149,7 @@ async fn two_daemons_of_a_kind_are_both_asked() {
     let given = paths.clone().map(|path| RuntimeSocket { kind: Kind::Containerd, path });
     let _denies = StandIn::start(Kind::Containerd, &paths[0], Behaviour::Denies);
     let _knows = StandIn::start(Kind::Containerd, &paths[1], Behaviour::Knows);
-    let (mut inspector, _task) = spawn_with(Sockets::only(given.into()), TIMEOUT, CancellationToken::new());
+    let (mut inspector, _task) = spawn_with(Sockets::only(given.into()), CURIOUS, CancellationToken::new());
     assert_eq!(ask(&mut inspector, Runtime::Containerd).await.unwrap().image, "containerd:1");
     let connected: Vec<_> =
         inspector.status().into_iter().filter(|status| status.state == State::Connected).collect();
@@ -144,7 +162,7 @@ async fn a_dead_socket_is_unreachable_for_every_kind() {
         let directory = tempfile::tempdir().unwrap();
         let socket = socket(directory.path(), kind);
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-        let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+        let (mut inspector, _task) = spawn_with(sockets(directory.path()), CURIOUS, CancellationToken::new());
         for _ in 0..2 {
             let error = ask(&mut inspector, runtime).await.unwrap_err();
             assert!(matches!(error, InspectError::Unreachable(_)), "{kind}: {error:?}");
@@ -158,7 +176,7 @@ async fn a_server_that_breaks_off_is_unreachable() {
     for (runtime, kind) in ONLY {
         let directory = tempfile::tempdir().unwrap();
         let _daemon = StandIn::start(kind, &socket(directory.path(), kind), Behaviour::HangsUp);
-        let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+        let (mut inspector, _task) = spawn_with(sockets(directory.path()), CURIOUS, CancellationToken::new());
         let error = ask(&mut inspector, runtime).await.unwrap_err();
         assert!(matches!(error, InspectError::Unreachable(_)), "{kind}: {error:?}");
     }
@@ -169,7 +187,7 @@ async fn an_answer_without_end_is_cut_off() {
     for (runtime, kind) in ONLY {
         let directory = tempfile::tempdir().unwrap();
         let _daemon = StandIn::start(kind, &socket(directory.path(), kind), Behaviour::Floods);
-        let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+        let (mut inspector, _task) = spawn_with(sockets(directory.path()), CURIOUS, CancellationToken::new());
         let error = ask(&mut inspector, runtime).await.unwrap_err();
         let InspectError::Malformed(reason) = error else { panic!("{kind}: {error:?}") };
         assert!(reason.contains("1048576 bytes"), "{kind}: {reason}");
@@ -184,7 +202,8 @@ async fn one_that_hangs_delays_nobody_else_and_is_left_alone_ever_longer() {
     let _knows = [Kind::Containerd, Kind::Cri, Kind::Podman]
         .map(|kind| StandIn::start(kind, &socket(directory.path(), kind), Behaviour::Knows));
     let hour = Duration::from_secs(3600);
-    let (mut inspector, _task) = spawn_with(sockets(directory.path()), hour, CancellationToken::new());
+    let slow = Times { timeout: hour, ..CURIOUS };
+    let (mut inspector, _task) = spawn_with(sockets(directory.path()), slow, CancellationToken::new());
     let started = tokio::time::Instant::now();
     inspector.ask(about(Runtime::Docker, "abc")).unwrap();
     for runtime in [Runtime::Containerd, Runtime::Crio, Runtime::Podman] {
@@ -204,7 +223,7 @@ async fn one_that_hangs_delays_nobody_else_and_is_left_alone_ever_longer() {
 #[tokio::test]
 async fn a_full_queue_hands_the_question_back_and_shutdown_ends_the_tasks() {
     let shutdown = CancellationToken::new();
-    let (inspector, task) = spawn_with(Sockets::only(Vec::new()), TIMEOUT, shutdown.clone());
+    let (inspector, task) = spawn_with(Sockets::only(Vec::new()), CURIOUS, shutdown.clone());
     for _ in 0..QUEUE {
         inspector.ask(about(Runtime::Docker, "abc")).unwrap();
     }

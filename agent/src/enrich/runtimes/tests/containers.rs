@@ -8,7 +8,7 @@ use crate::enrich::{Mount, PublishedPort};
 async fn inspect(kind: Kind, runtime: Runtime, answers: Answers) -> Result<ContainerMetadata, InspectError> {
     let directory = tempfile::tempdir().unwrap();
     let _daemon = StandIn::with(kind, &socket(directory.path(), kind), Behaviour::Knows, answers);
-    let (mut inspector, _task) = spawn_with(sockets(directory.path()), TIMEOUT, CancellationToken::new());
+    let (mut inspector, _task) = spawn_with(sockets(directory.path()), CURIOUS, CancellationToken::new());
     ask(&mut inspector, runtime).await
 }
 

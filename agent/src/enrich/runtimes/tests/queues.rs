@@ -46,7 +46,7 @@ fn a_full_queue_holds_up_no_other_kind_and_is_no_failure() {
         questions
     });
     let sockets = sockets(machine.path());
-    let runtimes = Arc::new(Runtimes { sockets, timeout: TIMEOUT, table: Mutex::default() });
+    let runtimes = Arc::new(Runtimes { sockets, times: CURIOUS, table: Mutex::default() });
     let inspector = Inspector { questions, answers, counts: Counts::default(), runtimes };
 
     inspector.ask_all(&mut workloads);
