@@ -17,7 +17,6 @@ mod object;
 mod offsets;
 mod peers;
 mod ring;
-pub mod scheduling;
 mod signature;
 mod stats;
 mod tracefs;
@@ -40,6 +39,8 @@ use sonde_abi::{
 
 pub use feature::{Choice, FeatureId, FeatureStatus, Verdict};
 pub use latency::Keep;
+#[cfg(test)]
+pub use ring::FakeRing;
 pub use ring::{RingFill, Wakeups};
 pub use stats::{LossCount, MapStats, ProgramStats};
 

@@ -18,6 +18,7 @@ pub mod model;
 pub mod networks;
 pub mod node;
 pub mod observer;
+pub mod pace;
 pub mod probes;
 pub mod push;
 pub mod registry;

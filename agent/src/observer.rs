@@ -9,7 +9,6 @@ mod datagrams;
 mod files;
 mod hold;
 mod latency;
-mod leftover;
 mod listening;
 mod measured;
 mod names;
@@ -36,7 +35,6 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::clock::boot as now;
 pub use self::core::{Core, Parts};
 use self::hold::Hold;
-use self::leftover::{Leftover, Pass};
 use self::visits::Visits;
 use crate::kernel::Wakeups;
 use crate::registry::{Snapshot, Source, SourceGone};
@@ -91,27 +89,28 @@ pub struct Observer {
     /// Whether a ring is half full.
     filling: Arc<AtomicBool>,
     detach: CancellationToken,
-    /// `None` where a pass cannot let others go first.
-    leftover: Option<Leftover>,
 }
 
 /// Makes a loop that runs until `detach` is cancelled, and the handle to it. To be called in a runtime, which wakes the
-/// loop and goes on while the loop keeps its own thread.
+/// loop.
 pub fn new(parts: Parts, detach: CancellationToken) -> (Observer, Handle) {
-    let (sender, messages) = mpsc::channel();
-    let turns = Arc::new(Semaphore::new(REQUESTS));
-    let core = Core::new(parts);
-    let filling = Arc::<AtomicBool>::default();
-    tokio::spawn(wake(core.wakeups(), filling.clone(), detach.clone(), sender.clone()));
-    let leftover = Leftover::new(core.wakeups());
-    if let Err(reason) = &leftover {
-        tracing::info!(%reason, "snapshots take their fair share of the CPU, not only what nobody else wants");
-    }
-    let (hold, held, leftover) = (Hold::new(Instant::now()), Vec::new(), leftover.ok());
-    let mut observer =
-        Observer { core, messages, turns: turns.clone(), hold, held, filling, detach, leftover };
+    let (handle, messages) = channel();
+    let (core, filling) = (Core::new(parts), Arc::<AtomicBool>::default());
+    let half_full = Filling { wakeups: core.wakeups(), seen: filling.clone() };
+    tokio::spawn(wake(half_full, detach.clone(), handle.messages.clone()));
+    let (turns, hold) = (handle.turns.clone(), Hold::new(Instant::now()));
+    let mut observer = Observer { core, messages, turns, hold, held: Vec::new(), filling, detach };
     observer.open_when_known();
-    (observer, Handle { messages: sender, turns })
+    (observer, handle)
+}
+
+/// The asking end of a loop, and what the loop receives from.
+fn channel() -> (Handle, mpsc::Receiver<Message>) {
+    // Its bound are the turns of those who ask; whoever wakes the loop puts one message at a time.
+    let (messages, receiver) = mpsc::channel();
+    // One whose answer is made, and those that wait.
+    let turns = Arc::new(Semaphore::new(1 + REQUESTS));
+    (Handle { messages, turns }, receiver)
 }
 
 impl Observer {
@@ -127,13 +126,13 @@ impl Observer {
                 self.open_when_known();
             }
             if sweeps.is_due(Instant::now()) {
-                let _pass = self.let_others_go_first();
                 self.core.sweep();
             }
             match self.messages.recv_timeout(ticks.wait().min(sweeps.wait())) {
                 Ok(Message::Ask(request)) if self.hold.is_over() => self.answer(request),
                 Ok(Message::Ask(request)) => self.held.push(request),
                 Ok(Message::Wake) | Err(RecvTimeoutError::Timeout) => {}
+                // Nobody can ask, and nobody tells when to end.
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -149,28 +148,25 @@ impl Observer {
     }
 
     fn answer(&mut self, request: Request) {
-        let asking = REQUESTS - self.turns.available_permits();
-        let waiting = QueueFill { depth: asking.saturating_sub(1), capacity: REQUESTS };
-        let snapshot = self.core.last_snapshot(request.max_age).unwrap_or_else(|| {
-            let _pass = self.let_others_go_first();
-            self.core.snapshot(waiting)
-        });
+        if request.reply.is_closed() {
+            return;
+        }
+        let waiting =
+            QueueFill { depth: REQUESTS - self.turns.available_permits().min(REQUESTS), capacity: REQUESTS };
+        let snapshot = self.core.snapshot(request.max_age, waiting);
         // Whoever asked may have gone meanwhile.
         let _ = request.reply.send(snapshot);
     }
+}
 
-    fn let_others_go_first(&self) -> Option<Pass> {
-        self.leftover.as_ref()?.begin()
-    }
+/// What tells that a ring fills, and where that is noted.
+struct Filling {
+    wakeups: Option<Wakeups>,
+    seen: Arc<AtomicBool>,
 }
 
 /// Wakes the loop when a ring is half full, and for its end.
-async fn wake(
-    wakeups: Option<Wakeups>,
-    filling: Arc<AtomicBool>,
-    detach: CancellationToken,
-    messages: mpsc::Sender<Message>,
-) {
+async fn wake(filling: Filling, detach: CancellationToken, messages: mpsc::Sender<Message>) {
     let wake = || messages.send(Message::Wake).is_ok();
     loop {
         tokio::select! {
@@ -179,8 +175,10 @@ async fn wake(
                 return;
             }
             // One message is enough until the loop has looked.
-            () = half_full(wakeups.as_ref()) => if !filling.swap(true, Ordering::Relaxed) && !wake() {
-                return;
+            () = half_full(filling.wakeups.as_ref()) => {
+                if !filling.seen.swap(true, Ordering::Relaxed) && !wake() {
+                    return;
+                }
             }
         }
     }
@@ -193,3 +191,6 @@ async fn half_full(wakeups: Option<&Wakeups>) {
         _ => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,7 @@ pub struct Asker {
     sockets: Vec<Socket>,
     timeout: Duration,
     shutdown: CancellationToken,
-    /// Where the task runs, whoever puts the first question: the event loop would hold up its deadlines.
+    /// Where the task runs, whoever puts the first question: the event loop has no runtime of its own.
     runtime: Handle,
     status: Arc<Mutex<Status>>,
     running: Option<Running>,

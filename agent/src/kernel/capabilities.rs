@@ -16,7 +16,7 @@ pub struct Capability {
 const SYS_ADMIN: u32 = 21;
 
 /// Everything the agent asks for.
-pub const NEEDED: [Capability; 7] = [
+pub const NEEDED: [Capability; 6] = [
     Capability { name: "CAP_BPF", bit: 39, why: "create maps and load programs" },
     Capability { name: "CAP_PERFMON", bit: 38, why: "attach to tracepoints and read kernel structures" },
     Capability {
@@ -30,7 +30,6 @@ pub const NEEDED: [Capability; 7] = [
         why: "read the executable and the namespaces of other users' processes",
     },
     Capability { name: "CAP_DAC_READ_SEARCH", bit: 2, why: "read files below /proc/<pid> of other users" },
-    Capability { name: "CAP_SYS_NICE", bit: 23, why: "take snapshots on CPU time that nobody else wants" },
     Capability { name: "CAP_SYSLOG", bit: 34, why: "read the kernel's symbols (not used yet)" },
 ];
 

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use aya::{Ebpf, programs::Iter};
 
 use super::feature::{Choice, FeatureId};
+use crate::pace::Pace;
 
 /// The kernel fills at most eight pages a read (`bpf_seq_read`, kernel/bpf/bpf_iter.c).
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -23,6 +24,7 @@ pub fn run(
     let mut file = open(ebpf, feature)?;
     buffer.resize(BUFFER_BYTES, 0);
     let mut filled = 0;
+    let mut pace = Pace::begin();
     loop {
         match file.read(&mut buffer[filled..]) {
             Ok(0) => break,
@@ -34,6 +36,7 @@ pub fn run(
         let used = hand_over(&buffer[..filled], &mut handle);
         buffer.copy_within(used..filled, 0);
         filled -= used;
+        pace.breathe();
     }
     if filled > 0 {
         // A rest shorter than its header says: the decoder counts it.

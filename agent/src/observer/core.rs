@@ -220,14 +220,13 @@ impl Core {
         }
     }
 
-    /// The last snapshot, if it is not older than `max_age`.
-    pub fn last_snapshot(&self, max_age: Duration) -> Option<Arc<Snapshot>> {
-        let (taken, snapshot) = self.last.as_ref()?;
-        (taken.elapsed() <= max_age).then(|| snapshot.clone())
-    }
-
-    /// A new snapshot. `waiting` is the queue of those who ask for one.
-    pub fn snapshot(&mut self, waiting: QueueFill) -> Arc<Snapshot> {
+    /// A snapshot not older than `max_age`. `waiting` is the queue of those who ask for one.
+    pub fn snapshot(&mut self, max_age: Duration, waiting: QueueFill) -> Arc<Snapshot> {
+        if let Some((taken, snapshot)) = &self.last
+            && taken.elapsed() <= max_age
+        {
+            return snapshot.clone();
+        }
         let start = Instant::now();
         self.observe();
         let snapshot = Arc::new(self.build(waiting));
@@ -320,6 +319,7 @@ impl Core {
         let rejections = std::mem::take(&mut self.rejections);
         let mut builder = SnapshotBuilder::after(rejections)
             .limited_to(parts.max_series)
+            .with_pauses()
             .with_container_labels(parts.node.container_labels());
         let machine = parts.node.read(now);
         if let Some(cloud) = &machine.cloud {

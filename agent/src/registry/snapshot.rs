@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::check::{Check, Rejections};
 use super::{Labels, Metric, Scope, SeriesCaps, catalog, limit};
 use crate::model::{Histogram, UnixMillis};
+use crate::pace::Pace;
 
 /// A value of a sample.
 #[derive(Clone, Debug)]
@@ -83,7 +84,12 @@ pub struct SnapshotBuilder {
     rejections: Rejections,
     caps: Option<SeriesCaps>,
     container_labels: Option<Arc<Labels>>,
+    pace: Option<Pace>,
+    added: usize,
 }
+
+/// Samples between two looks at the clock.
+const STEPS: usize = 16;
 
 impl SnapshotBuilder {
     /// Starts a snapshot that goes on counting where the one before it stopped.
@@ -95,6 +101,13 @@ impl SnapshotBuilder {
     #[must_use]
     pub fn limited_to(mut self, caps: SeriesCaps) -> Self {
         self.caps = Some(caps);
+        self
+    }
+
+    /// Makes pauses while samples are added.
+    #[must_use]
+    pub fn with_pauses(mut self) -> Self {
+        self.pace = Some(Pace::begin());
         self
     }
 
@@ -131,6 +144,9 @@ impl SnapshotBuilder {
         let mut check = Check::new(&common, &of_containers);
         for family in &mut self.families {
             check.retain_valid(family);
+            if let Some(pace) = &mut self.pace {
+                pace.breathe();
+            }
         }
         self.rejections.add(check.finish());
         if let Some(caps) = self.caps {
@@ -144,6 +160,12 @@ impl SnapshotBuilder {
     }
 
     fn add(&mut self, metric: &'static Metric, owner: &Arc<Labels>, own: &Arc<Labels>, value: Value) {
+        self.added += 1;
+        if let Some(pace) = &mut self.pace
+            && self.added.is_multiple_of(STEPS)
+        {
+            pace.breathe();
+        }
         let index = *self.index.entry(metric.name).or_insert_with(|| {
             self.families.push(Family { metric, samples: Vec::new() });
             self.families.len() - 1
