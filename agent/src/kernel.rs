@@ -37,10 +37,10 @@ use sonde_abi::{
     udp::{PeerBytes, PeerKey},
 };
 
+use crate::pace::Pace;
+
 pub use feature::{Choice, FeatureId, FeatureStatus, Verdict};
 pub use latency::Keep;
-#[cfg(test)]
-pub use ring::FakeRing;
 pub use ring::{RingFill, Wakeups};
 pub use stats::{LossCount, MapStats, ProgramStats};
 
@@ -203,9 +203,9 @@ impl Kernel {
     /// # Errors
     ///
     /// As [`iterator::run`]; `Unsupported` when no feature has rows.
-    pub fn files(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
+    pub fn files(&mut self, pace: &mut Pace, handle: impl FnMut(&[u8])) -> io::Result<()> {
         let feature = FeatureId::ALL.iter().find(|id| id.file_rows() != 0 && self.has(**id));
-        self.iterate(*feature.ok_or(io::ErrorKind::Unsupported)?, handle)
+        self.iterate(*feature.ok_or(io::ErrorKind::Unsupported)?, pace, handle)
     }
 
     /// Hands a row for every open TCP socket of this network namespace to `handle` that the last walk of
@@ -214,13 +214,13 @@ impl Kernel {
     /// # Errors
     ///
     /// As [`iterator::run`].
-    pub fn unfiled_sockets(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
-        self.iterate(FeatureId::TcpUnfiled, handle)
+    pub fn unfiled_sockets(&mut self, pace: &mut Pace, handle: impl FnMut(&[u8])) -> io::Result<()> {
+        self.iterate(FeatureId::TcpUnfiled, pace, handle)
     }
 
     /// Hands a row for every thread to `handle`.
-    pub fn tasks(&mut self, handle: impl FnMut(&[u8])) -> io::Result<()> {
-        self.iterate(FeatureId::ProcessTasks, handle)
+    pub fn tasks(&mut self, pace: &mut Pace, handle: impl FnMut(&[u8])) -> io::Result<()> {
+        self.iterate(FeatureId::ProcessTasks, pace, handle)
     }
 
     /// Begins a pass over all tasks: from now on threads that it cannot list are added up anew. Returns the mark by which
@@ -325,16 +325,16 @@ impl Kernel {
         }
     }
 
-    fn iterate(&mut self, feature: FeatureId, handle: impl FnMut(&[u8])) -> io::Result<()> {
+    fn iterate(&mut self, feature: FeatureId, pace: &mut Pace, handle: impl FnMut(&[u8])) -> io::Result<()> {
         let loaded = self.loaded.as_mut().ok_or(io::ErrorKind::Unsupported)?;
-        iterator::run(&mut loaded.ebpf, feature, &mut loaded.iterator_buffer, handle)
+        iterator::run(&mut loaded.ebpf, feature, &mut loaded.iterator_buffer, pace, handle)
     }
 
     /// Sockets that the kernel half tracks now. One system call each: for the sweep, not for a scrape.
-    pub fn tracked_sockets(&self) -> Vec<u64> {
-        self.loaded
-            .as_ref()
-            .map_or_else(Vec::new, |loaded| loaded.conns.keys().filter_map(Result::ok).collect())
+    pub fn tracked_sockets(&self, pace: &mut Pace) -> Vec<u64> {
+        let loaded = self.loaded.iter();
+        let keys = loaded.flat_map(|loaded| loaded.conns.keys().filter_map(Result::ok));
+        keys.inspect(|_| pace.step()).collect()
     }
 
     /// Makes the kernel half forget a socket whose end was missed.

@@ -1,44 +1,76 @@
-//! Pauses in long work, so that it keeps nobody from a CPU for longer than a moment.
+//! Pauses in long work, so that it does not keep others from a CPU for long.
 //!
-//! A thread that has waited for the CPU may get it only when the running one has used up its slice and the scheduler's
-//! clock ticks: after some milliseconds, in which a busy connection fills its socket's buffer and stops. To give up the
-//! CPU for a moment now and then lets it go on, whatever the cgroups of the two and their weights, at the price of some
-//! wake-ups.
+//! A thread that wants the CPU may get it only when the running one has used up its slice and the scheduler's clock ticks:
+//! after some milliseconds, in which a busy connection fills its socket's buffer and stops. A sleep in between lets it go
+//! on, whatever the cgroups of the two and their weights, at the price of a wake-up.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Work between two pauses. At 3 GB/s the largest receive buffer (6 MiB, `net.ipv4.tcp_rmem`) lasts four times as long.
+/// Work between two pauses: a part of a tick (1 to 10 ms), and some hundred times what a pause costs in CPU time.
 const STRETCH: Duration = Duration::from_micros(500);
-/// The shortest time that lets another thread run; the kernel makes about 70 µs of it (50 µs of timer slack, prctl(2)).
+/// Any sleep gives up the CPU; with the usual timer slack of 50 µs (prctl(2)) this one takes up to 70.
 const PAUSE: Duration = Duration::from_micros(20);
-/// Pauses of one piece of work take no longer together, or just so much: where many others want the CPU, each pause is
-/// long, and a busy node must be seen as well.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// After so much time in pauses there are no more of them: where many want the CPU each one is long, and a busy node must
+/// be seen as well.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Small steps between two looks at the clock.
+const STEPS: u32 = 16;
 
 /// The pauses of one piece of work.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pace {
-    /// End of the last pause.
+    /// End of the last pause, or the begin.
     since: Instant,
     /// Time that pauses took.
     paused: Duration,
     patience: Duration,
+    steps: u32,
+    hurry: Arc<AtomicBool>,
 }
 
 impl Pace {
-    /// The work begins.
-    pub fn begin() -> Self {
-        Self { since: Instant::now(), paused: Duration::ZERO, patience: PATIENCE }
+    /// The work begins. There are no pauses while `hurry` is set.
+    pub fn new(hurry: Arc<AtomicBool>) -> Self {
+        Self { since: Instant::now(), paused: Duration::ZERO, patience: PATIENCE, steps: 0, hurry }
+    }
+
+    /// Another piece of work begins.
+    pub fn begin(&mut self) {
+        (self.since, self.paused) = (Instant::now(), Duration::ZERO);
     }
 
     /// Makes a pause if it is time for one. Costs a look at the clock otherwise.
     pub fn breathe(&mut self) {
-        if self.paused < self.patience && self.since.elapsed() >= STRETCH {
+        let may_pause = self.paused < self.patience && !self.hurry.load(Ordering::Relaxed);
+        if may_pause && self.since.elapsed() >= STRETCH {
             let begun = Instant::now();
             std::thread::sleep(PAUSE);
             self.since = Instant::now();
             self.paused += self.since - begun;
         }
+    }
+
+    /// The same after every few steps of a microsecond or so.
+    pub fn step(&mut self) {
+        self.steps = self.steps.wrapping_add(1);
+        if self.steps.is_multiple_of(STEPS) {
+            self.breathe();
+        }
+    }
+
+    /// Time that pauses took.
+    #[cfg(test)]
+    pub fn paused(&self) -> Duration {
+        self.paused
+    }
+
+    /// One for which the next pause is due.
+    #[cfg(test)]
+    pub fn tired() -> Self {
+        let pace = Self::new(Arc::default());
+        Self { since: pace.since - STRETCH, ..pace }
     }
 }
 
@@ -46,24 +78,50 @@ impl Pace {
 mod tests {
     use super::*;
 
+    fn work(pace: &mut Pace) {
+        pace.since = Instant::now() - STRETCH;
+    }
+
     #[test]
     fn a_pause_follows_a_stretch_of_work_until_patience_ends() {
-        let worked = || Instant::now() - STRETCH;
-        let mut pace = Pace { patience: 2 * PAUSE, ..Pace::begin() };
-        pace.since = Instant::now() + STRETCH;
+        let mut pace = Pace { patience: 2 * PAUSE, ..Pace::tired() };
+        pace.since = Instant::now() + Duration::from_secs(3600);
         pace.breathe();
-        assert_eq!(pace.paused, Duration::ZERO, "the stretch has just begun");
-        pace.since = worked();
+        assert_eq!(pace.paused, Duration::ZERO, "the stretch has not passed");
+        work(&mut pace);
         pace.breathe();
-        let once = pace.paused;
-        assert!(once >= PAUSE, "{once:?}");
+        assert!(pace.paused >= PAUSE, "{:?}", pace.paused);
         while pace.paused < pace.patience {
-            pace.since = worked();
+            work(&mut pace);
             pace.breathe();
         }
-        let (all, since) = (pace.paused, worked());
-        pace.since = since;
+        let all = pace.paused;
+        work(&mut pace);
         pace.breathe();
-        assert_eq!((pace.paused, pace.since), (all, since), "patience is at its end");
+        assert_eq!(pace.paused, all, "patience is at its end");
+        pace.begin();
+        work(&mut pace);
+        pace.breathe();
+        assert!(pace.paused >= PAUSE, "another piece of work has pauses of its own");
+    }
+
+    #[test]
+    fn who_is_in_a_hurry_makes_none() {
+        let mut pace = Pace::tired();
+        pace.hurry.store(true, Ordering::Relaxed);
+        pace.breathe();
+        assert_eq!(pace.paused, Duration::ZERO);
+        pace.hurry.store(false, Ordering::Relaxed);
+        pace.breathe();
+        assert!(pace.paused >= PAUSE);
+    }
+
+    #[test]
+    fn small_steps_add_up() {
+        let mut pace = Pace::tired();
+        (1..STEPS).for_each(|_| pace.step());
+        assert_eq!(pace.paused, Duration::ZERO);
+        pace.step();
+        assert!(pace.paused >= PAUSE);
     }
 }

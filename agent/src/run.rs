@@ -42,7 +42,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     demand(&config, kernel.features(), &translator.status())?;
 
     let detach = CancellationToken::new();
-    // Also when the start or the edges fail.
+    // Cancelled also when the start or the edges fail.
     let _detach = detach.clone().drop_guard();
     let (inspector, inspecting) =
         runtimes::spawn(&config.proc_root, config.runtime_sockets.clone(), detach.clone());

@@ -9,8 +9,10 @@ mod skip;
 use std::fs;
 use std::net::TcpListener;
 use std::process;
+use std::sync::Arc;
 
 use sonde_agent::kernel::{FeatureId, Kernel, Options, Unwanted};
+use sonde_agent::pace::Pace;
 use sonde_agent::probes::tcp;
 
 /// Their rows fill several of the kernel's buffers.
@@ -29,7 +31,7 @@ fn a_process_that_begins_another_program_in_the_middle_of_a_walk_is_read_again()
     fs::write(COMM, "before").unwrap();
     let mut names = Vec::new();
     kernel
-        .files(|row| {
+        .files(&mut Pace::new(Arc::default()), |row| {
             let Ok(socket) = tcp::decode(row) else { return };
             let Some(origin) = socket.origin.filter(|origin| origin.pid.0 == process::id()) else { return };
             if names.is_empty() {

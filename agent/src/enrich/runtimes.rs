@@ -45,16 +45,17 @@ pub type Answer = (ContainerRef, Result<ContainerMetadata, InspectError>);
 
 /// Questions that may wait for one kind of runtime, and answers: more than a node starts containers in a second.
 const QUEUE: usize = 256;
+
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     /// For one answer: a healthy runtime takes milliseconds; one under load a second.
     timeout: Duration,
-    /// So long a kind without a socket counts as absent before it is looked for again: many containers are asked about at
-    /// a time.
+    /// So long a kind without a socket counts as absent: many containers are asked about at a time.
     look_again: Duration,
 }
 
+/// Those of the agent.
 const TIMES: Times = Times { timeout: Duration::from_secs(5), look_again: Duration::from_millis(250) };
 /// Sockets of one kind that are remembered, those that are gone included.
 const MAX_ENDPOINTS: usize = 32;
@@ -234,7 +235,9 @@ impl Runtimes {
         user: Option<u32>,
         is_missed: bool,
     ) -> Result<Vec<Arc<Endpoint>>, InspectError> {
-        if let Some(reason) = self.lately_absent(kind).filter(|_| user.is_none()) {
+        if user.is_none()
+            && let Some(reason) = self.lately_absent(kind)
+        {
             return Err(InspectError::Absent(reason));
         }
         let found = match user {

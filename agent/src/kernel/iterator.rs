@@ -10,7 +10,7 @@ use crate::pace::Pace;
 /// The kernel fills at most eight pages a read (`bpf_seq_read`, kernel/bpf/bpf_iter.c).
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Runs the iterator of a feature and hands every row to `handle`.
+/// Runs the iterator of a feature and hands every row to `handle`, with pauses between reads.
 ///
 /// # Errors
 ///
@@ -19,12 +19,12 @@ pub fn run(
     ebpf: &mut Ebpf,
     feature: FeatureId,
     buffer: &mut Vec<u8>,
+    pace: &mut Pace,
     mut handle: impl FnMut(&[u8]),
 ) -> io::Result<()> {
     let mut file = open(ebpf, feature)?;
     buffer.resize(BUFFER_BYTES, 0);
     let mut filled = 0;
-    let mut pace = Pace::begin();
     loop {
         match file.read(&mut buffer[filled..]) {
             Ok(0) => break,

@@ -88,24 +88,32 @@ impl Wakeups {
     }
 }
 
-/// Stands for the kernel half, so that a test can say when a ring is half full.
 #[cfg(test)]
-pub struct FakeRing(std::os::unix::net::UnixDatagram);
+mod by_hand {
+    use std::os::unix::net::UnixDatagram;
 
-#[cfg(test)]
-impl FakeRing {
-    /// Wakes the reader.
-    pub fn half_full(&mut self) {
-        self.0.send(b"half").unwrap();
+    use super::Wakeups;
+
+    /// Stands for the kernel half, so that a test can say when a ring is half full.
+    pub struct FakeRing {
+        events: UnixDatagram,
+        _answers: UnixDatagram,
     }
-}
 
-#[cfg(test)]
-impl Wakeups {
-    /// Wake-ups of a ring that the test fills.
-    pub fn by_hand() -> (FakeRing, Self) {
-        let (writer, events) = std::os::unix::net::UnixDatagram::pair().unwrap();
-        let answers = events.try_clone().unwrap();
-        (FakeRing(writer), Self::new(events.into(), answers.into()).unwrap())
+    impl FakeRing {
+        /// Wakes the reader.
+        pub fn half_full(&self) {
+            self.events.send(b"half").unwrap();
+        }
+    }
+
+    impl Wakeups {
+        /// Wake-ups of a ring that the test fills.
+        pub fn by_hand() -> (FakeRing, Self) {
+            let (writer, events) = UnixDatagram::pair().unwrap();
+            let (silent, answers) = UnixDatagram::pair().unwrap();
+            let wakeups = Self::new(events.into(), answers.into()).unwrap();
+            (FakeRing { events: writer, _answers: silent }, wakeups)
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::{
@@ -28,6 +29,7 @@ use crate::kernel::{FeatureId, Kernel, Wakeups};
 use crate::model::{BootNanos, HostPid, Role, TcpSocket, UnixMillis};
 use crate::networks::NodeTotals;
 use crate::node::{self, NodeIdentity, NodeReader};
+use crate::pace::Pace;
 use crate::probes::{self, Event, cgroup::CgroupEvent};
 use crate::registry::{Labels, Rejections, SeriesCaps, Snapshot, SnapshotBuilder};
 use crate::resources::DiskNames;
@@ -102,11 +104,14 @@ pub struct Core {
     observed: BootNanos,
     pub(super) unfiled: Unfiled,
     suspects: Suspects,
+    /// Of a snapshot or a sweep.
+    pub(super) pace: Pace,
 }
 
 impl Core {
-    /// Takes the first look at everything, so that what is open now is a baseline.
-    pub fn new(parts: Parts) -> Self {
+    /// Takes the first look at everything, so that what is open now is a baseline. While `hurry` is set, long work makes
+    /// no pauses.
+    pub fn new(parts: Parts, hurry: Arc<AtomicBool>) -> Self {
         let mut core = Self {
             telemetry: Telemetry::new(clock::unix()),
             measurements: Measurements::default(),
@@ -121,6 +126,7 @@ impl Core {
             observed: BootNanos(0),
             unfiled: Unfiled::default(),
             suspects: Suspects::default(),
+            pace: Pace::new(hurry),
             parts,
         };
         core.learn_host_addresses();
@@ -228,6 +234,7 @@ impl Core {
             return snapshot.clone();
         }
         let start = Instant::now();
+        self.pace.begin();
         self.observe();
         let snapshot = Arc::new(self.build(waiting));
         self.telemetry.snapshot_duration(start.elapsed());
@@ -239,13 +246,14 @@ impl Core {
     /// Looks at everything when nobody has asked for a while, and forgets what is over: idle flows, workloads that are
     /// gone, connections whose end was missed.
     pub fn sweep(&mut self) {
+        self.pace.begin();
         self.learn_host_addresses();
         if self.observed <= before(clock::boot(), self.sweep_interval() / 2) {
             self.observe();
         }
         let now = clock::boot();
         self.parts.totals.expire(now);
-        let Self { parts, telemetry, series, suspects, .. } = self;
+        let Self { parts, telemetry, series, suspects, pace, .. } = self;
         let retired = parts.workloads.retired(now);
         parts.connections.collect_garbage(before(now, parts.forget_after), &retired);
         self.measurements.forget(&retired);
@@ -253,7 +261,7 @@ impl Core {
         names::forget(&mut parts.names, &parts.connections, now);
         self.optional.forget(&retired);
         series.retain(&parts.connections);
-        let tracked = parts.kernel.tracked_sockets();
+        let tracked = parts.kernel.tracked_sockets(pace);
         telemetry.tracked_connections(tracked.len());
         let unknown = parts.connections.sweep(&tracked, before(now, DISAGREEMENT));
         for sock in suspects.update(&unknown, now, before(now, DISAGREEMENT)) {
@@ -291,9 +299,8 @@ impl Core {
 
     /// Empties the kernel half's counters.
     fn read_datagrams(&mut self) {
-        let Self { parts, telemetry, .. } = self;
-        let Parts { kernel, datagrams: table, workloads, proc_root, .. } = parts;
-        datagrams::read(kernel, table, workloads, telemetry, proc_root);
+        let Self { parts, telemetry, pace, .. } = self;
+        datagrams::read(parts, telemetry, pace);
     }
 
     fn talk_to_runtimes(&mut self) {
@@ -319,7 +326,7 @@ impl Core {
         let rejections = std::mem::take(&mut self.rejections);
         let mut builder = SnapshotBuilder::after(rejections)
             .limited_to(parts.max_series)
-            .with_pauses()
+            .with_pauses(self.pace.clone())
             .with_container_labels(parts.node.container_labels());
         let machine = parts.node.read(now);
         if let Some(cloud) = &machine.cloud {

@@ -1,11 +1,10 @@
 //! UDP: reading what the kernel half counted, and its series.
 
-use std::path::Path;
-
-use super::clock;
+use super::{clock, core::Parts};
 use crate::enrich::{Workloads, process};
-use crate::kernel::{FeatureId, Kernel};
+use crate::kernel::FeatureId;
 use crate::model::{BootNanos, DatagramOwner, HostPid, UdpFailure, UdpKind, UdpSocket, WorkloadIx};
+use crate::pace::Pace;
 use crate::probes;
 use crate::registry::catalog::{agent, udp as catalog};
 use crate::registry::{Labels, SnapshotBuilder};
@@ -42,26 +41,26 @@ pub fn is_pressing(table: &Datagrams) -> bool {
 }
 
 /// Reads the kernel half's counters.
-pub fn read(
-    kernel: &mut Kernel,
-    table: &mut Datagrams,
-    workloads: &mut Workloads,
-    telemetry: &mut Telemetry,
-    proc_root: &Path,
-) {
+pub fn read(parts: &mut Parts, telemetry: &mut Telemetry, pace: &mut Pace) {
+    let Parts { kernel, datagrams: table, workloads, proc_root, .. } = parts;
     if !kernel.has(FeatureId::UdpTraffic) {
         return;
     }
     let now = clock::boot();
     table.begin_reading(now);
-    kernel.datagrams(|key, value| match probes::udp::decode_entry(key, value) {
-        Ok((owner, origin, counted)) => {
-            table.count(owner, counted, || workloads.resolve_owner(&origin, now));
+    kernel.datagrams(|key, value| {
+        match probes::udp::decode_entry(key, value) {
+            Ok((owner, origin, counted)) => {
+                table.count(owner, counted, || workloads.resolve_owner(&origin, now));
+            }
+            Err(error) => telemetry.count_decode_error(error),
         }
-        Err(error) => telemetry.count_decode_error(error),
+        pace.step();
     });
-    let is_alive =
-        |owner: &DatagramOwner| process::is_alive(proc_root, HostPid(owner.tgid), owner.started_ns);
+    let is_alive = |owner: &DatagramOwner| {
+        pace.breathe();
+        process::is_alive(proc_root, HostPid(owner.tgid), owner.started_ns)
+    };
     for owner in table.finish_reading(is_alive) {
         kernel.forget_datagrams(&probes::udp::key(owner));
     }

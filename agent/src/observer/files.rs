@@ -16,14 +16,14 @@ impl Core {
     /// Walks over all open files, for every feature that has something of them.
     pub(super) fn pass_files(&mut self) {
         let begin = clock::boot();
-        let Self { parts, telemetry, .. } = self;
+        let Self { parts, telemetry, pace, .. } = self;
         if !FeatureId::ALL.iter().any(|id| id.file_rows() != 0 && parts.kernel.has(*id)) {
             return;
         }
         parts.connections.begin_pass();
         let (kernel, udp, mut tables) = split(parts);
         let mut open = OpenFilesPass::default();
-        let walked = kernel.files(|row| match files::decode(row) {
+        let walked = kernel.files(pace, |row| match files::decode(row) {
             Ok(Row::Tcp(socket)) => tables.take(socket, begin),
             Ok(Row::Udp(socket)) => datagrams::handle(udp, tables.workloads, &socket, begin),
             Ok(Row::Count(row)) => open.push(row),
@@ -44,14 +44,14 @@ impl Core {
     /// Looks at the sockets that the walk has left out, from time to time. Without events of their ends nothing would
     /// tell that they are gone.
     fn pass_unfiled(&mut self, begin: BootNanos) {
-        let Self { parts, telemetry, unfiled, .. } = self;
+        let Self { parts, telemetry, unfiled, pace, .. } = self;
         let needed = [FeatureId::TcpUnfiled, FeatureId::TcpSockets, FeatureId::TcpLifecycle];
         if !needed.iter().all(|id| parts.kernel.has(*id)) || !unfiled.is_due(begin) {
             return;
         }
         let (kernel, _, mut tables) = split(parts);
         let mut found = false;
-        let walked = kernel.unfiled_sockets(|row| match tcp::decode(row) {
+        let walked = kernel.unfiled_sockets(pace, |row| match tcp::decode(row) {
             Ok(socket) => {
                 found = true;
                 tables.take(socket, begin);

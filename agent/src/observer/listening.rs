@@ -31,7 +31,7 @@ impl Listening {
 
     /// Adds all series of listening sockets.
     pub fn collect(&mut self, view: &View<'_>, builder: &mut SnapshotBuilder) {
-        self.update(view);
+        self.update(view, builder);
         for (key, is_open) in self.shown.iter(view.now) {
             let own = Labels::new([("listen_addr", series::text(key.address))]);
             let owner = view.workloads.labels(key.workload);
@@ -45,8 +45,9 @@ impl Listening {
         Self::queues(view, builder);
     }
 
-    fn update(&mut self, view: &View<'_>) {
-        self.namespaces.refresh(view.connections.listeners().iter(), view.now);
+    fn update(&mut self, view: &View<'_>, builder: &mut SnapshotBuilder) {
+        let breathe = || builder.breathe();
+        self.namespaces.refresh(view.connections.listeners().iter(), view.now, breathe);
         let open: Vec<BacklogKey> = addresses(&self.namespaces, view).collect();
         self.shown.update(&open, view.now);
         let workloads = self.shown.iter(view.now).map(|(key, _)| key.workload);

@@ -27,8 +27,13 @@ impl Namespaces {
     }
 
     /// Makes sure that the namespaces of these listeners are known, each by any holder that is alive and in it, and forgets
-    /// all others.
-    pub fn refresh<'a>(&mut self, listeners: impl Iterator<Item = &'a Listener>, now: BootNanos) {
+    /// all others. `breathe` is called before each is read.
+    pub fn refresh<'a>(
+        &mut self,
+        listeners: impl Iterator<Item = &'a Listener>,
+        now: BootNanos,
+        mut breathe: impl FnMut(),
+    ) {
         let mut before = std::mem::take(&mut self.known);
         for listener in listeners.filter(|listener| listener.address.ip().is_unspecified()) {
             // Without its namespace's number, a listener says nothing about another one's addresses.
@@ -37,7 +42,12 @@ impl Namespaces {
                 continue;
             }
             let fresh = before.get(&netns).is_some_and(|(read, _)| now.since(*read) < FRESH_NS);
-            let known = if fresh { before.remove(&netns) } else { self.read(netns, pid, now) };
+            let known = if fresh {
+                before.remove(&netns)
+            } else {
+                breathe();
+                self.read(netns, pid, now)
+            };
             if let Some(known) = known {
                 self.known.insert(netns, known);
             }
@@ -104,9 +114,9 @@ mod tests {
         let pod = process(root.path(), 7, "10.0.0.7");
         process(root.path(), 8, "192.168.0.8");
         let mut namespaces = Namespaces::new(root.path());
-        namespaces.refresh([wildcard(pod, 8)].iter(), BootNanos(1));
+        namespaces.refresh([wildcard(pod, 8)].iter(), BootNanos(1), || {});
         assert_eq!(namespaces.expand(&wildcard(pod, 8)), ["0.0.0.0:80".parse().unwrap()]);
-        namespaces.refresh([wildcard(pod, 8), wildcard(pod, 7)].iter(), BootNanos(2));
+        namespaces.refresh([wildcard(pod, 8), wildcard(pod, 7)].iter(), BootNanos(2), || {});
         assert_eq!(namespaces.expand(&wildcard(pod, 8)), ["10.0.0.7:80".parse().unwrap()]);
     }
 }

@@ -16,8 +16,8 @@ impl Core {
         let now = clock::boot();
         self.parts.workloads.begin_pass();
         let mut gather = Gather::new(self.parts.kernel.begin_task_pass(clock::uptime().0));
-        let telemetry = &mut self.telemetry;
-        let walked = self.parts.kernel.tasks(|row| {
+        let Self { parts, telemetry, pace, .. } = self;
+        let walked = parts.kernel.tasks(pace, |row| {
             if let Err(error) = gather.push(row) {
                 telemetry.count_decode_error(error);
             }

@@ -67,8 +67,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Leaves the valid samples of a family, in their order.
-    pub(super) fn retain_valid(&mut self, family: &mut Family) {
+    /// Leaves the valid samples of a family, in their order. `looked` is called after each.
+    pub(super) fn retain_valid(&mut self, family: &mut Family, mut looked: impl FnMut()) {
         self.seen.clear();
         let mut kept = 0;
         for next in 0..family.samples.len() {
@@ -76,6 +76,7 @@ impl<'a> Check<'a> {
                 family.samples.swap(kept, next);
                 kept += 1;
             }
+            looked();
         }
         family.samples.truncate(kept);
     }

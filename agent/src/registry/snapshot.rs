@@ -85,11 +85,7 @@ pub struct SnapshotBuilder {
     caps: Option<SeriesCaps>,
     container_labels: Option<Arc<Labels>>,
     pace: Option<Pace>,
-    added: usize,
 }
-
-/// Samples between two looks at the clock.
-const STEPS: usize = 16;
 
 impl SnapshotBuilder {
     /// Starts a snapshot that goes on counting where the one before it stopped.
@@ -104,11 +100,18 @@ impl SnapshotBuilder {
         self
     }
 
-    /// Makes pauses while samples are added.
+    /// Makes pauses while samples are added and checked.
     #[must_use]
-    pub fn with_pauses(mut self) -> Self {
-        self.pace = Some(Pace::begin());
+    pub fn with_pauses(mut self, pace: Pace) -> Self {
+        self.pace = Some(pace);
         self
+    }
+
+    /// Makes a pause if it is time for one, when nothing was added for long.
+    pub fn breathe(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.breathe();
+        }
     }
 
     /// Gives labels to every series of a container, besides the common ones.
@@ -143,10 +146,7 @@ impl SnapshotBuilder {
         };
         let mut check = Check::new(&common, &of_containers);
         for family in &mut self.families {
-            check.retain_valid(family);
-            if let Some(pace) = &mut self.pace {
-                pace.breathe();
-            }
+            check.retain_valid(family, || step(&mut self.pace));
         }
         self.rejections.add(check.finish());
         if let Some(caps) = self.caps {
@@ -160,12 +160,7 @@ impl SnapshotBuilder {
     }
 
     fn add(&mut self, metric: &'static Metric, owner: &Arc<Labels>, own: &Arc<Labels>, value: Value) {
-        self.added += 1;
-        if let Some(pace) = &mut self.pace
-            && self.added.is_multiple_of(STEPS)
-        {
-            pace.breathe();
-        }
+        step(&mut self.pace);
         let index = *self.index.entry(metric.name).or_insert_with(|| {
             self.families.push(Family { metric, samples: Vec::new() });
             self.families.len() - 1
@@ -186,5 +181,36 @@ impl SnapshotBuilder {
         }
         let series = self.families.iter().map(|family| family.samples.len()).sum::<usize>() + 1;
         self.number(&catalog::agent::SERIES, &none, &none, series as f64);
+    }
+}
+
+/// A sample was looked at.
+fn step(pace: &mut Option<Pace>) {
+    if let Some(pace) = pace {
+        pace.step();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn pauses_are_made_while_samples_are_added_and_checked() {
+        let (none, metric) = (Labels::empty(), &catalog::agent::SERIES_REJECTED_TOTAL);
+        let mut builder = SnapshotBuilder::default().with_pauses(Pace::tired());
+        let paused = |builder: &SnapshotBuilder| builder.pace.as_ref().map_or(Duration::ZERO, Pace::paused);
+        assert_eq!(paused(&builder), Duration::ZERO);
+        for number in 0..64 {
+            let own = Labels::new([("reason", number.to_string().as_str())]);
+            builder.number(metric, &none, &own, 1.0);
+        }
+        assert!(paused(&builder) > Duration::ZERO);
+        let mut looked = 0;
+        let family = &mut builder.families[0];
+        Check::new(&none, &none).retain_valid(family, || looked += 1);
+        assert_eq!((looked, family.samples.len()), (64, 64));
     }
 }

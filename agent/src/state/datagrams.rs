@@ -121,7 +121,7 @@ impl Datagrams {
 
     /// Ends a reading: returns the owners that have said their last word, which the kernel half may forget too.
     /// `is_alive` tells whether a process still is.
-    pub fn finish_reading(&mut self, is_alive: impl Fn(&DatagramOwner) -> bool) -> Vec<DatagramOwner> {
+    pub fn finish_reading(&mut self, mut is_alive: impl FnMut(&DatagramOwner) -> bool) -> Vec<DatagramOwner> {
         let (reading, now) = (self.reading, self.now);
         let mut last_words = Vec::new();
         self.entries.retain(|owner, entry| {

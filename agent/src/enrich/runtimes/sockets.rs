@@ -2,7 +2,7 @@
 //!
 //! A socket has one name, that of the host, and up to two places where it can be reached: below the root of process 1, and
 //! where it was mounted into the agent's container. The first that exists is taken, at every question anew: a runtime may
-//! start long after the agent.
+//! start long after the agent. Only a kind that had none a moment ago is not looked for.
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
