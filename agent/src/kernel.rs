@@ -334,7 +334,11 @@ impl Kernel {
     pub fn tracked_sockets(&self, pace: &mut Pace) -> Vec<u64> {
         let loaded = self.loaded.iter();
         let keys = loaded.flat_map(|loaded| loaded.conns.keys().filter_map(Result::ok));
-        keys.inspect(|_| pace.step()).collect()
+        let mut keys: Vec<u64> = keys.inspect(|_| pace.step()).collect();
+        // When the key that was read last is gone, the kernel begins anew.
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// Makes the kernel half forget a socket whose end was missed.

@@ -55,9 +55,9 @@ pub struct Observer {
 pub fn new(parts: Parts, detach: CancellationToken) -> (Observer, Handle) {
     let (handle, waker, questions) = Questions::new(Instant::now());
     let filling = Arc::new(Filling::default());
-    let core = Core::new(parts, filling.flag());
-    let (watching, wakeups, end) = (filling.clone(), core.wakeups(), detach.clone());
+    let (watching, wakeups, end) = (filling.clone(), parts.kernel.wakeups(), detach.clone());
     tokio::spawn(async move { watching.watch(wakeups, end, waker).await });
+    let core = Core::new(parts, filling.clone());
     let mut observer = Observer { core, questions, filling, detach };
     observer.open_when_known();
     (observer, handle)
@@ -68,7 +68,7 @@ impl Observer {
     pub fn run(mut self) {
         let (mut ticks, mut sweeps) = (Visits::every(DRAIN_EVERY), Visits::every(self.core.sweep_interval()));
         while !self.detach.is_cancelled() {
-            if self.filling.take() {
+            if self.filling.is_seen() {
                 self.core.drain();
             }
             if ticks.is_due(Instant::now()) {

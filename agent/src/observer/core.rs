@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::{
     clock, datagrams,
+    filling::Filling,
     latency::LatencyLabels,
     listening::Listening,
     measured, names,
@@ -25,7 +25,7 @@ use crate::enrich::sources::NameSources;
 use crate::enrich::{Hierarchy, Workloads, netns};
 use crate::gpu;
 use crate::health::{Absent, Board, Look};
-use crate::kernel::{FeatureId, Kernel, Wakeups};
+use crate::kernel::{FeatureId, Kernel};
 use crate::model::{BootNanos, HostPid, Role, TcpSocket, UnixMillis};
 use crate::networks::NodeTotals;
 use crate::node::{self, NodeIdentity, NodeReader};
@@ -104,14 +104,15 @@ pub struct Core {
     observed: BootNanos,
     pub(super) unfiled: Unfiled,
     suspects: Suspects,
-    /// Of a snapshot or a sweep.
+    filling: Arc<Filling>,
+    /// Of the work that goes on.
     pub(super) pace: Pace,
 }
 
 impl Core {
-    /// Takes the first look at everything, so that what is open now is a baseline. While `hurry` is set, long work makes
-    /// no pauses.
-    pub fn new(parts: Parts, hurry: Arc<AtomicBool>) -> Self {
+    /// Takes the first look at everything, so that what is open now is a baseline. While a ring is filling, long work
+    /// makes no pauses.
+    pub(super) fn new(parts: Parts, filling: Arc<Filling>) -> Self {
         let mut core = Self {
             telemetry: Telemetry::new(clock::unix()),
             measurements: Measurements::default(),
@@ -126,7 +127,8 @@ impl Core {
             observed: BootNanos(0),
             unfiled: Unfiled::default(),
             suspects: Suspects::default(),
-            pace: Pace::new(hurry),
+            pace: Pace::new(filling.flag()),
+            filling,
             parts,
         };
         core.learn_host_addresses();
@@ -135,11 +137,6 @@ impl Core {
         core.observe();
         core.publish();
         core
-    }
-
-    /// The ring's wake-ups.
-    pub fn wakeups(&self) -> Option<Wakeups> {
-        self.parts.kernel.wakeups()
     }
 
     /// Whether the cloud has told what it will tell, if the machine is in one.
@@ -161,6 +158,7 @@ impl Core {
     pub fn tick(&mut self) {
         self.drain();
         if datagrams::is_pressing(&self.parts.datagrams) {
+            self.pace.begin();
             self.read_datagrams();
         }
         self.peers.tick(&mut self.parts.kernel, &mut self.parts.totals);
@@ -183,6 +181,7 @@ impl Core {
                 break;
             }
         }
+        self.filling.looked();
     }
 
     fn handle(&mut self, mut events: Vec<Event>) {

@@ -22,13 +22,16 @@ impl Filling {
         self.seen.clone()
     }
 
-    /// Whether the loop should look at once; it is taken to do so.
-    pub(super) fn take(&self) -> bool {
-        let seen = self.seen.swap(false, Ordering::AcqRel);
-        if seen {
+    /// Whether the loop should look at once.
+    pub(super) fn is_seen(&self) -> bool {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    /// The loop has looked.
+    pub(super) fn looked(&self) {
+        if self.seen.swap(false, Ordering::AcqRel) {
             self.looked.notify_one();
         }
-        seen
     }
 
     /// Wakes the loop when a ring is half full, once until it has looked, and for its end.
@@ -38,7 +41,7 @@ impl Filling {
                 half_full(wakeups.as_ref()).await;
                 self.seen.store(true, Ordering::Release);
                 waker.wake();
-                // Each record above the half wakes: not to be listened to until then.
+                // Each record above the half wakes: this task sleeps until then. One that came meanwhile wakes once more.
                 self.looked.notified().await;
             }
         };
@@ -79,12 +82,13 @@ mod tests {
             assert!(questions.next(DEADLINE).unwrap().is_none());
             assert!(begun.elapsed() < DEADLINE, "nobody has woken the loop");
         };
-        assert!(!filling.take());
+        assert!(!filling.is_seen());
         for _ in 0..2 {
             ring.half_full();
             woken(&mut questions);
-            assert!(filling.flag().load(Ordering::Relaxed));
-            assert!(filling.take() && !filling.take(), "the loop has looked");
+            assert!(filling.is_seen() && filling.flag().load(Ordering::Relaxed));
+            filling.looked();
+            assert!(!filling.is_seen());
         }
         detach.cancel();
         tokio::time::timeout(DEADLINE, watch).await.expect("an end").unwrap();

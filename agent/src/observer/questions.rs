@@ -57,14 +57,14 @@ impl Source for Handle {
 pub(super) struct Waker(Sender<Message>);
 
 impl Waker {
-    /// Tells whether there is a loop still.
-    pub(super) fn wake(&self) -> bool {
-        self.0.send(Message::Wake).is_ok()
+    /// Without a loop there is nobody to wake.
+    pub(super) fn wake(&self) {
+        let _ = self.0.send(Message::Wake);
     }
 }
 
 /// Nobody can ask or wake any more.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Unreachable;
 
 /// The loop's end.
@@ -183,19 +183,21 @@ mod tests {
 
     #[tokio::test]
     async fn questions_are_held_until_there_is_something_to_say() {
-        let (handle, waker, mut questions) = Questions::new(Instant::now());
+        let start = Instant::now();
+        let (handle, waker, mut questions) = Questions::new(start);
         let (first, gone) = (ask(&handle), ask(&handle));
         while questions.held.len() < 2 {
             assert!(questions.next(Duration::ZERO).unwrap().is_none(), "nothing is known yet");
+            assert!(start.elapsed() < DEADLINE, "nobody asks");
             tokio::task::yield_now().await;
         }
         gone.abort();
         assert!(gone.await.unwrap_err().is_cancelled());
-        assert!(!questions.open_when(false, Instant::now()) && questions.open_when(true, Instant::now()));
+        assert!(!questions.open_when(false, start) && questions.open_when(true, start));
         asked(&mut questions).await.answer(snapshot());
         assert!(first.await.unwrap().is_ok());
         assert!(questions.next(Duration::ZERO).unwrap().is_none(), "whoever has gone is not answered");
-        assert_eq!(questions.fill().depth, 0, "and has left his turn");
+        assert_eq!(questions.turns.available_permits(), 1 + REQUESTS, "and has left his turn");
         drop((handle, waker));
         assert!(questions.next(Duration::ZERO).is_err());
     }

@@ -149,6 +149,7 @@ impl SnapshotBuilder {
             check.retain_valid(family, || step(&mut self.pace));
         }
         self.rejections.add(check.finish());
+        self.breathe();
         if let Some(caps) = self.caps {
             self.rejections.add(limit::enforce(&mut self.families, caps));
         }
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_are_made_while_samples_are_added_and_checked() {
+    fn pauses_may_be_made_between_samples() {
         let (none, metric) = (Labels::empty(), &catalog::agent::SERIES_REJECTED_TOTAL);
         let mut builder = SnapshotBuilder::default().with_pauses(Pace::tired());
         let paused = |builder: &SnapshotBuilder| builder.pace.as_ref().map_or(Duration::ZERO, Pace::paused);

@@ -26,7 +26,7 @@ pub struct Stats {
     counts: Mutex<Counts>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Counts {
     pub(super) durations: Histogram,
     /// By format.
@@ -48,7 +48,8 @@ impl Stats {
     /// Adds the series.
     pub fn collect(&self, builder: &mut SnapshotBuilder) {
         let none = Labels::empty();
-        let counts = self.lock();
+        // Not under the lock: whoever answers a scrape would wait while the builder makes a pause.
+        let counts = self.lock().clone();
         builder.histogram(&SCRAPE_DURATION_SECONDS, &none, &none, &Arc::new(counts.durations.clone()));
         for format in Format::ALL {
             let own = Labels::new([("format", format.name())]);
