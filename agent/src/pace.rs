@@ -31,12 +31,12 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The work begins. There are no pauses while `hurry` is set.
+    /// There are no pauses until a piece of work [begins](Self::begin), and while `hurry` is set.
     pub fn new(hurry: Arc<AtomicBool>) -> Self {
-        Self { since: Instant::now(), paused: Duration::ZERO, patience: PATIENCE, steps: 0, hurry }
+        Self { since: Instant::now(), paused: PATIENCE, patience: PATIENCE, steps: 0, hurry }
     }
 
-    /// Another piece of work begins.
+    /// A piece of work begins.
     pub fn begin(&mut self) {
         (self.since, self.paused) = (Instant::now(), Duration::ZERO);
     }
@@ -69,7 +69,8 @@ impl Pace {
     /// One for which the next pause is due.
     #[cfg(test)]
     pub fn tired() -> Self {
-        let pace = Self::new(Arc::default());
+        let mut pace = Self::new(Arc::default());
+        pace.begin();
         Self { since: pace.since - STRETCH, ..pace }
     }
 }
@@ -114,6 +115,15 @@ mod tests {
         pace.hurry.store(false, Ordering::Relaxed);
         pace.breathe();
         assert!(pace.paused >= PAUSE);
+    }
+
+    #[test]
+    fn work_that_has_not_begun_has_no_pauses() {
+        let mut pace = Pace::new(Arc::default());
+        work(&mut pace);
+        let paused = pace.paused;
+        pace.breathe();
+        assert_eq!(pace.paused, paused);
     }
 
     #[test]

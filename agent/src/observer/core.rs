@@ -110,8 +110,8 @@ pub struct Core {
 }
 
 impl Core {
-    /// Takes the first look at everything, so that what is open now is a baseline. While a ring is filling, long work
-    /// makes no pauses.
+    /// Takes the first look at everything, so that what is open now is a baseline: without pauses, since whoever accepts
+    /// meanwhile is to be found before what was accepted ends. While a ring is filling, later work makes none either.
     pub(super) fn new(parts: Parts, filling: Arc<Filling>) -> Self {
         let mut core = Self {
             telemetry: Telemetry::new(clock::unix()),
