@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Work between two pauses: a part of a tick (1 to 10 ms), and some hundred times what a pause costs in CPU time.
+/// Work between two pauses: a part of a tick (1 to 10 ms), and long beside the pause itself.
 const STRETCH: Duration = Duration::from_micros(500);
 /// Any sleep gives up the CPU; with the usual timer slack of 50 µs (prctl(2)) this one takes up to 70.
 const PAUSE: Duration = Duration::from_micros(20);

@@ -160,7 +160,7 @@ fn connections_made_while_the_agent_starts_have_their_owners() {
     assert!(connected > 0.0, "the client was seen");
     // The programs may have been attached between the two ends of one, and the client was killed within another.
     assert!((connected - accepted).abs() <= 2.0, "{connected} connected, {accepted} accepted");
-    // Nor has the kernel told who opened the one whose handshake had begun when they were attached.
+    // Who connects is told at the SYN: nobody has told it of the one whose handshake had begun when they were attached.
     let unowned = metrics.sum("sonde_agent_connections_unowned_total", &[]);
     assert!(unowned <= 1.0, "{unowned} of {accepted} have no owner");
 }
