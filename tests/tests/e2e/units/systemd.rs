@@ -26,7 +26,9 @@ pub fn listen(socket: &Path, units: &'static [Unit]) {
             let builder = Builder::unix_stream(stream.into_std().expect("a socket"));
             // Whoever goes away ends only this connection.
             if let Ok(connection) = builder.server(Guid::generate()).p2p().build().await {
-                tokio::spawn(serve(connection, units));
+                // Before the next await: a call that nobody listens for yet, zbus drops.
+                let calls = MessageStream::from(&connection);
+                tokio::spawn(serve(connection, calls, units));
             }
         }
     });
@@ -39,8 +41,9 @@ pub fn join(bus: &Path, units: &'static [Unit]) {
     in_thread(move |ready| async move {
         let builder = Builder::address(address.as_str()).name("org.freedesktop.systemd1");
         let connection = builder.build().await.expect("join the bus");
+        let calls = MessageStream::from(&connection);
         ready.send(()).expect("the test waits");
-        serve(connection, units).await;
+        serve(connection, calls, units).await;
     });
 }
 
@@ -55,8 +58,7 @@ fn in_thread<T: Future<Output = ()>>(task: impl FnOnce(SyncSender<()>) -> T + Se
     waiting.recv().expect("systemd's stand-in starts");
 }
 
-async fn serve(connection: Connection, units: &'static [Unit]) {
-    let mut calls = MessageStream::from(&connection);
+async fn serve(connection: Connection, mut calls: MessageStream, units: &'static [Unit]) {
     while let Some(Ok(call)) = calls.next().await {
         if call.message_type() == Type::MethodCall {
             // Whoever has gone gets no answer.
