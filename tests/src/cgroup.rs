@@ -39,12 +39,21 @@ impl Groups {
 impl Drop for Groups {
     fn drop(&mut self) {
         for directory in &self.0 {
-            // Refused while a process is inside, which its guard ends before.
-            let _ = fs::remove_dir(directory);
+            remove(directory);
             // The parent goes when this was its only group.
             let _ = directory.parent().map(fs::remove_dir);
         }
     }
+}
+
+/// Removes a group, and first those that whoever ran inside has made. Refused while a process is inside, which its guard
+/// ends before.
+fn remove(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .for_each(|entry| remove(&entry.path()));
+    let _ = fs::remove_dir(directory);
 }
 
 /// The group of a service.

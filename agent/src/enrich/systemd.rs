@@ -6,6 +6,7 @@
 //! costs one log line and a state for `/status`, and its services go without these labels.
 
 mod bus;
+mod private;
 mod questions;
 mod system;
 

@@ -1,5 +1,7 @@
-//! What systemd says of services: over its own socket and over a real bus, and what `--hide-system-services` leaves.
+//! What systemd says of services: a real one over its own socket, a stand-in over a real bus, and what
+//! `--hide-system-services` leaves.
 
+mod manager;
 mod systemd;
 
 use std::collections::BTreeSet;
@@ -13,6 +15,7 @@ use sonde_tests::skip::Need;
 use sonde_tests::tsdb::{Kind, Tsdb};
 use sonde_tests::{require, wait};
 
+use manager::Manager;
 use systemd::Unit;
 
 const CONTAINER: &str = "docker/5d0c7a1b2e3f4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f901234567";
@@ -21,7 +24,7 @@ const CONTAINER: &str = "docker/5d0c7a1b2e3f4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5
 const UNITS: [Unit; 8] = [
     ("web.service", "notify", &[]),
     ("shop@eu.service", "forking", &[]),
-    ("echo.service", "simple", &["echo.socket", "other.socket"]),
+    ("echo.service", "simple", &["echo.socket"]),
     ("backup.service", "simple", &["backup.timer"]),
     ("cleanup.service", "oneshot", &[]),
     ("upower.service", "dbus", &[]),
@@ -82,10 +85,11 @@ fn expect_connected(agent: &Sonde, socket: &Path) {
 
 #[test]
 fn services_have_their_type_and_trigger_by_systemds_own_socket() {
-    require!(Need::Root, Need::Tool("prometheus"));
+    let [systemd, systemctl, unshare] = manager::NEEDS;
+    require!(Need::Root, Need::Tool("prometheus"), systemd, systemctl, unshare);
     let machine = machine();
     let socket = machine.host_path("run/systemd/private");
-    systemd::listen(&socket, &UNITS);
+    let _manager = Manager::start(&machine.host_path("run"), &UNITS);
     let agent = machine.agent().start();
     let prometheus = Tsdb::start(Kind::PrometheusScraping(agent.address()));
     expect_info(&prometheus);
@@ -154,7 +158,8 @@ fn expect_shown(agent: &Sonde, expected: &[&str]) {
 
 #[test]
 fn system_services_are_hidden_when_asked_for() {
-    require!(Need::Root);
+    let [systemd, systemctl, unshare] = manager::NEEDS;
+    require!(Need::Root, systemd, systemctl, unshare);
     const HIDDEN_BY_NAME: [&str; 2] =
         ["/system.slice/getty@tty1.service", "/system.slice/systemd-journald.service"];
     const HIDDEN_BY_SYSTEMD: [&str; 3] =
@@ -168,7 +173,7 @@ fn system_services_are_hidden_when_asked_for() {
         "/system.slice/my--app.service",
     ];
     let machine = machine();
-    systemd::listen(&machine.host_path("run/systemd/private"), &UNITS);
+    let _manager = Manager::start(&machine.host_path("run"), &UNITS);
     expect_shown(&machine.agent().start(), &[&SERVICES[..], &HIDDEN_BY_NAME, &HIDDEN_BY_SYSTEMD].concat());
     expect_shown(&machine.agent().with_env("SONDE_HIDE_SYSTEM_SERVICES", "true").start(), &SERVICES);
 }

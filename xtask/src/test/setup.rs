@@ -28,6 +28,7 @@ const PACKAGES: &[&str] = &[
     "procps",
     "python3",
     "strace",
+    "systemd",
 ];
 
 /// Installs what is missing. Without root the tests that need it are skipped with that reason instead.

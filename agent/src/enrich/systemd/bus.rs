@@ -9,6 +9,7 @@ use tokio::net::UnixStream;
 use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, fdo};
 
+use super::private::Private;
 use super::{MAX_TEXT, UnitError, UnitProperties};
 
 const MANAGER: &str = "org.freedesktop.systemd1";
@@ -66,10 +67,9 @@ impl Bus {
     }
 
     async fn over(stream: UnixStream, socket: &Socket, name: &str) -> zbus::Result<Self> {
-        let builder = Builder::unix_stream(stream.into_std()?);
         let (builder, destination) = match socket {
-            Socket::Private(_) => (builder.p2p(), None),
-            Socket::Bus(_) => (builder, Some(MANAGER)),
+            Socket::Private(_) => (Builder::socket(Private(stream)).p2p(), None),
+            Socket::Bus(_) => (Builder::unix_stream(stream.into_std()?), Some(MANAGER)),
         };
         Ok(Self { connection: builder.build().await?, destination, name: name.to_owned() })
     }

@@ -4,35 +4,15 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use futures_util::StreamExt as _;
-use tokio::net::UnixListener;
 use zbus::connection::Builder;
 use zbus::message::Type;
-use zbus::{Connection, Guid, Message, MessageStream, ObjectPath, Variant};
+use zbus::{Connection, Message, MessageStream, ObjectPath, Variant};
 
 /// Name of a unit, its type, and the units that trigger it.
 pub type Unit = (&'static str, &'static str, &'static [&'static str]);
 
 /// Objects of units are below this path, by their number here.
 const OBJECTS: &str = "/org/freedesktop/systemd1/unit/number_";
-
-/// Listens on systemd's own socket, in a thread that ends with the test process.
-#[track_caller]
-pub fn listen(socket: &Path, units: &'static [Unit]) {
-    let socket = socket.to_owned();
-    in_thread(move |ready| async move {
-        let listener = UnixListener::bind(socket).expect("listen as systemd");
-        ready.send(()).expect("the test waits");
-        while let Ok((stream, _)) = listener.accept().await {
-            let builder = Builder::unix_stream(stream.into_std().expect("a socket"));
-            // Whoever goes away ends only this connection.
-            if let Ok(connection) = builder.server(Guid::generate()).p2p().build().await {
-                // Before the next await: a call that nobody listens for yet, zbus drops.
-                let calls = MessageStream::from(&connection);
-                tokio::spawn(serve(connection, calls, units));
-            }
-        }
-    });
-}
 
 /// Takes systemd's name on a bus, in a thread that ends with the test process.
 #[track_caller]
