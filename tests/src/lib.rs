@@ -11,7 +11,7 @@
 //! | [`http_server`] | stand-ins that speak HTTP |
 //! | [`product`] | the product's two binaries |
 //! | [`stand_in`] | a machine of the test's own, as the agent sees it |
-//! | [`docker`], [`containerd`], [`cri`], [`podman`] | containers of every runtime, of an image made by [`oci`] |
+//! | [`docker`], [`containerd`], [`cri`], [`podman`], [`lxc`] | containers of every runtime, of an image made by [`oci`] |
 //! | [`netns`], [`cgroup`] | network namespaces, services |
 //! | [`cgroup_files`] | what the kernel says of a process' groups |
 //! | [`tsdb`], [`promql`] | Prometheus and VictoriaMetrics, and questions to them |
@@ -34,6 +34,7 @@ pub mod exposition;
 pub mod guest;
 pub mod http;
 pub mod http_server;
+pub mod lxc;
 pub mod made_up;
 pub mod nat;
 pub mod netns;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use sonde_tests::containerd::Containerd;
 use sonde_tests::cri::PodSpec;
+use sonde_tests::lxc::Lxc;
 use sonde_tests::podman::Podman;
 use sonde_tests::process::{Process, free_address, product, run};
 use sonde_tests::product::Sonde;
@@ -312,4 +313,26 @@ fn podman_names_its_containers_without_its_service() {
     later.traffic(&["connect", &server.address, "4"]);
     let labels = [("container_id", "/podman/later"), ("destination", server.address.as_str())];
     agent.expect(&[("container_net_tcp_successful_connects_total", &labels, 4.0)]);
+}
+
+#[test]
+fn containers_of_lxc_have_the_names_of_their_groups() {
+    require!(Need::Root, Need::Tool("lxc-start"), Need::File("/bin/busybox"));
+    let server = Server::start();
+    let agent = Sonde::agent().start();
+    let shop = Lxc::start("shop", Path::new(TRAFFIC));
+    exercise(|arguments| shop.traffic(arguments), &server);
+    let (id, address) = (shop.id(), server.address.as_str());
+    let labels = [("container_id", id.as_str()), ("destination", address), ("actual_destination", address)];
+    agent.expect(&[("container_net_tcp_successful_connects_total", &labels, f64::from(CONNECTS))]);
+    wait::until("its CPU time", || {
+        let metrics = agent.metrics().map_err(|error| format!("{error:#}"))?;
+        let name = "container_resources_cpu_usage_seconds_total";
+        let used = metrics.value(name, &[("container_id", &id)]).map_err(|error| format!("{error:#}"))?;
+        wait::ensure(used >= 0.3, || format!("{used} s"))
+    });
+    let metrics = agent.metrics().expect("the metrics");
+    let ids = metrics.samples.iter().filter_map(|sample| sample.labels.get("container_id"));
+    let strangers: Vec<_> = ids.filter(|it| it.starts_with("/lxc/") && **it != id).collect();
+    assert!(strangers.is_empty(), "its monitor is a process of the host: {strangers:?}");
 }

@@ -24,6 +24,7 @@ const PACKAGES: &[&str] = &[
     "git",
     "iproute2",
     "iptables",
+    "lxc",
     "nftables",
     "procps",
     "python3",
