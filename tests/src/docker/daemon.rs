@@ -56,6 +56,7 @@ if docker version >/dev/null 2>&1; then
     wait "$daemon"
     docker network rm "$NETWORK"
     docker rmi --force "$IMAGE"
+    rm -rf "${ROOT%/root}"
     exit
 fi
 dockerd --data-root "$ROOT/data" --exec-root "$ROOT/exec" --pidfile "$ROOT/pid" --host "unix://$SOCKET" \
@@ -64,7 +65,7 @@ daemon=$!
 wait "$daemon"; wait "$daemon"
 ip link delete "$BRIDGE" 2>/dev/null
 umount --lazy "$ROOT"/exec/netns/* "$ROOT"/data/overlay2/*/merged "$ROOT/data" 2>/dev/null
-rm -rf "$ROOT" "$SOCKET"
+rm -rf "${ROOT%/root}" "$SOCKET"
 "#;
 
 /// The shell in front of dockerd. It is asked to end, never killed: it has to clean up.
