@@ -74,7 +74,7 @@ const FULL: Effort = Effort {
     cycles: 20_000,
     rounds: 200_000,
     bulk_rounds: 12,
-    bulk_window: Duration::from_secs(5),
+    bulk_window: Duration::from_secs(15),
     idle_seconds: 60,
     containers: 200,
     connections_each: 50,
