@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::WorkloadIx;
 use crate::telemetry::QueueFill;
-use bus::{Bus, Socket};
+use bus::{Bus, Socket, Sockets};
 pub(super) use questions::Questions;
 pub(super) use system::is_system_service;
 
@@ -89,7 +89,7 @@ pub enum Status {
 /// The event loop's end: puts questions, takes answers.
 #[derive(Debug)]
 pub struct Asker {
-    sockets: Vec<Socket>,
+    sockets: Sockets,
     timeout: Duration,
     shutdown: CancellationToken,
     /// Where the task runs, whoever puts the first question: the event loop has no runtime of its own.
@@ -116,7 +116,14 @@ impl Asker {
     }
 
     fn with(sockets: Vec<Socket>, timeout: Duration, shutdown: CancellationToken) -> Self {
-        Self { sockets, timeout, shutdown, runtime: Handle::current(), status: Arc::default(), running: None }
+        Self {
+            sockets: Sockets::new(sockets),
+            timeout,
+            shutdown,
+            runtime: Handle::current(),
+            status: Arc::default(),
+            running: None,
+        }
     }
 
     /// Puts a question.
@@ -183,7 +190,7 @@ async fn run(mut client: Client, mut asked: mpsc::Receiver<UnitRef>, answered: m
 }
 
 struct Client {
-    sockets: Vec<Socket>,
+    sockets: Sockets,
     timeout: Duration,
     bus: Option<Bus>,
     pause: Duration,
@@ -193,7 +200,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(sockets: Vec<Socket>, timeout: Duration, status: Arc<Mutex<Status>>) -> Self {
+    fn new(sockets: Sockets, timeout: Duration, status: Arc<Mutex<Status>>) -> Self {
         Self { sockets, timeout, bus: None, pause: PAUSE.0, paused_until: None, status }
     }
 
@@ -209,7 +216,7 @@ impl Client {
         let answer = match timeout(self.timeout, self.ask(unit)).await {
             Ok(answer) => answer,
             Err(_) => {
-                let socket = self.bus.as_ref().map_or("systemd", Bus::name);
+                let socket = self.sockets.current().map_or_else(String::new, ToString::to_string);
                 Err(UnitError::Unreachable(format!("no answer from {socket} in {:?}", self.timeout)))
             }
         };
@@ -220,7 +227,10 @@ impl Client {
                 self.set(Status::Connected(socket));
             }
             Err(UnitError::Absent(reason)) => self.lost(Status::Absent(reason.clone())),
-            Err(UnitError::Unreachable(reason)) => self.lost(Status::Unreachable(reason.clone())),
+            Err(UnitError::Unreachable(reason)) => {
+                self.sockets.turn();
+                self.lost(Status::Unreachable(reason.clone()));
+            }
         }
         answer
     }
@@ -228,7 +238,7 @@ impl Client {
     async fn ask(&mut self, unit: &str) -> Result<UnitProperties, UnitError> {
         let bus = match &self.bus {
             Some(bus) => bus,
-            None => self.bus.insert(Bus::connect(&self.sockets).await?),
+            None => self.bus.insert(Bus::connect(&mut self.sockets).await?),
         };
         bus.properties(unit).await
     }

@@ -34,6 +34,35 @@ impl Socket {
     }
 }
 
+impl std::fmt::Display for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path().display().fmt(f)
+    }
+}
+
+/// All of them, in the order in which they are asked.
+#[derive(Clone, Debug)]
+pub(super) struct Sockets {
+    list: Vec<Socket>,
+    at: usize,
+}
+
+impl Sockets {
+    pub(super) fn new(list: Vec<Socket>) -> Self {
+        Self { list, at: 0 }
+    }
+
+    /// The one in use, or to be tried first.
+    pub(super) fn current(&self) -> Option<&Socket> {
+        self.list.get(self.at)
+    }
+
+    /// It did not do: the next one may. After the last comes the first.
+    pub(super) fn turn(&mut self) {
+        self.at = if self.at + 1 < self.list.len() { self.at + 1 } else { 0 };
+    }
+}
+
 /// A connection to systemd.
 pub(super) struct Bus {
     connection: Connection,
@@ -42,36 +71,37 @@ pub(super) struct Bus {
 }
 
 impl Bus {
-    /// Connects to the first socket that lets it.
+    /// Connects to the first socket that lets it, from the current one on.
     ///
     /// # Errors
     /// When there is no socket, or all refuse.
-    pub(super) async fn connect(sockets: &[Socket]) -> Result<Self, UnitError> {
+    pub(super) async fn connect(sockets: &mut Sockets) -> Result<Self, UnitError> {
         let mut refusal = None;
-        for socket in sockets {
-            let name = socket.path().display().to_string();
+        for _ in 0..sockets.list.len() {
+            let socket = &sockets.list[sockets.at];
             match UnixStream::connect(socket.path()).await {
-                Ok(stream) => match Self::over(stream, socket, &name).await {
+                Ok(stream) => match Self::over(stream, socket).await {
                     Ok(bus) => return Ok(bus),
-                    Err(error) => refusal = refusal.or(Some(format!("{name}: {error}"))),
+                    Err(error) => refusal = refusal.or(Some(format!("{socket}: {error}"))),
                 },
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => refusal = refusal.or(Some(format!("{name}: {error}"))),
+                Err(error) => refusal = refusal.or(Some(format!("{socket}: {error}"))),
             }
+            sockets.turn();
         }
-        let tried = || sockets.iter().map(|socket| socket.path().display().to_string()).collect::<Vec<_>>();
+        let tried = || sockets.list.iter().map(ToString::to_string).collect::<Vec<_>>();
         Err(match refusal {
             Some(reason) => UnitError::Unreachable(reason),
             None => UnitError::Absent(format!("no systemd or D-Bus socket (tried {})", tried().join(", "))),
         })
     }
 
-    async fn over(stream: UnixStream, socket: &Socket, name: &str) -> zbus::Result<Self> {
+    async fn over(stream: UnixStream, socket: &Socket) -> zbus::Result<Self> {
         let (builder, destination) = match socket {
             Socket::Private(_) => (Builder::socket(Private(stream)).p2p(), None),
             Socket::Bus(_) => (Builder::unix_stream(stream.into_std()?), Some(MANAGER)),
         };
-        Ok(Self { connection: builder.build().await?, destination, name: name.to_owned() })
+        Ok(Self { connection: builder.build().await?, destination, name: socket.to_string() })
     }
 
     /// The socket.

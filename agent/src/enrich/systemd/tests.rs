@@ -187,6 +187,31 @@ async fn a_socket_that_nobody_serves_or_that_never_speaks_is_unreachable() {
 }
 
 #[tokio::test]
+async fn after_a_socket_that_does_not_answer_the_next_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mute, socket) = (directory.path().join("mute"), directory.path().join("private"));
+    let _mute = StdListener::bind(&mute).unwrap();
+    systemd(&socket);
+    let sockets = vec![Socket::Private(mute), Socket::Private(socket.clone())];
+    let mut asker = Asker::with(sockets, Duration::from_millis(200), CancellationToken::new());
+    let skip = async |pause| {
+        tokio::time::pause();
+        tokio::time::advance(pause).await;
+        tokio::time::resume();
+    };
+    let Err(UnitError::Unreachable(_)) = ask(&mut asker, "web.service").await else { panic!() };
+    skip(PAUSE.0).await;
+    assert_eq!(ask(&mut asker, "web.service").await, Ok(properties("notify", "")));
+    assert_eq!(asker.status(), Status::Connected(socket.display().to_string()));
+    // That one falls silent: the first has its turn again.
+    let Err(UnitError::Unreachable(reason)) = ask(&mut asker, "hang.service").await else { panic!() };
+    assert!(reason.contains("/private"), "{reason}");
+    skip(PAUSE.0).await;
+    let Err(UnitError::Unreachable(reason)) = ask(&mut asker, "web.service").await else { panic!() };
+    assert!(reason.contains("/mute"), "{reason}");
+}
+
+#[tokio::test]
 async fn without_a_socket_the_status_says_where_it_was_looked_for() {
     let socket = PathBuf::from("/nonexistent/private");
     let mut asker = Asker::with(vec![Socket::Private(socket.clone())], TIMEOUT, CancellationToken::new());
