@@ -6,10 +6,11 @@
 //! costs one log line and a state for `/status`, and its services go without these labels.
 
 mod bus;
-mod private;
 mod questions;
+mod stream;
 mod system;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,8 +33,8 @@ const QUEUE: usize = 256;
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a systemd that did not answer is left alone: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
-/// A connection that nobody needed for so long is closed.
-const IDLE: Duration = Duration::from_secs(60);
+/// A connection that nobody needed for so long is closed: on its private socket systemd tells everything that happens.
+const IDLE: Duration = Duration::from_secs(5);
 /// What is kept of a property: longer than any unit's name.
 const MAX_TEXT: usize = 256;
 
@@ -51,14 +52,14 @@ pub struct UnitRef {
 pub struct UnitProperties {
     /// `simple`, `forking`, `oneshot`, `dbus` …
     pub kind: String,
-    /// The first unit that starts it, as a timer or a socket.
+    /// The unit that starts it: a timer, or else the first of them by name.
     pub triggered_by: String,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// systemd has no such unit.
+    /// systemd has no such unit, or nothing to say of it.
     #[error("no such unit")]
     Unknown,
     /// There is no systemd to ask.
@@ -102,14 +103,16 @@ pub struct Asker {
 struct Running {
     questions: mpsc::Sender<UnitRef>,
     answers: mpsc::Receiver<Answer>,
-    _task: JoinHandle<()>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "it ends with its questions"))]
+    task: JoinHandle<()>,
 }
 
 impl Asker {
     /// Knows where systemd may listen; nothing runs yet. The task ends when the token is cancelled.
     pub fn new(proc_root: &Path, shutdown: CancellationToken) -> Self {
         // The host's own, through process 1's root; else one that was mounted into the agent's container.
-        let roots = [proc_root.join("1/root"), PathBuf::from("/")];
+        let mut roots = vec![proc_root.join("1/root"), PathBuf::from("/")];
+        roots.dedup_by(|own, hosts| is_the_same(own, hosts));
         let private = roots.iter().map(|root| Socket::Private(root.join("run/systemd/private")));
         let bus = roots.iter().map(|root| Socket::Bus(root.join("run/dbus/system_bus_socket")));
         Self::with(private.chain(bus).collect(), TIMEOUT, shutdown)
@@ -131,6 +134,8 @@ impl Asker {
     /// # Errors
     /// Hands the service back when too many are waiting, or the task has ended.
     pub fn ask(&mut self, unit: UnitRef) -> Result<(), UnitRef> {
+        // A task that has ended, as by a panic, is replaced.
+        self.running.take_if(|running| running.questions.is_closed());
         let running = self.running.get_or_insert_with(|| {
             let (questions, asked) = mpsc::channel(QUEUE);
             let (answered, answers) = mpsc::channel(QUEUE);
@@ -143,7 +148,7 @@ impl Asker {
                     () = run(client, asked, answered) => {}
                 }
             });
-            Running { questions, answers, _task: task }
+            Running { questions, answers, task }
         });
         running.questions.try_send(unit).map_err(|error| error.into_inner())
     }
@@ -189,6 +194,12 @@ async fn run(mut client: Client, mut asked: mpsc::Receiver<UnitRef>, answered: m
     }
 }
 
+/// Whether two paths lead to one directory.
+fn is_the_same(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| path.metadata().map(|data| (data.dev(), data.ino())).ok();
+    id(one).is_some_and(|one| id(other) == Some(one))
+}
+
 struct Client {
     sockets: Sockets,
     timeout: Duration,
@@ -213,22 +224,23 @@ impl Client {
                 Status::Unused | Status::Connected(_) => UnitError::Unreachable("not asked again yet".into()),
             });
         }
-        let answer = match timeout(self.timeout, self.ask(unit)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let socket = self.sockets.current().map_or_else(String::new, ToString::to_string);
-                Err(UnitError::Unreachable(format!("no answer from {socket} in {:?}", self.timeout)))
-            }
-        };
+        let answer = timeout(self.timeout, self.ask(unit)).await;
+        let socket = self.sockets.current().map_or_else(String::new, ToString::to_string);
+        // Where all have refused, every one has had its turn.
+        let has_failed = self.bus.is_some() || answer.is_err();
+        let answer = answer.unwrap_or_else(|_| {
+            Err(UnitError::Unreachable(format!("no answer from {socket} in {:?}", self.timeout)))
+        });
         match &answer {
             Ok(_) | Err(UnitError::Unknown) => {
                 self.pause = PAUSE.0;
-                let socket = self.bus.as_ref().map_or("systemd", Bus::name).to_owned();
                 self.set(Status::Connected(socket));
             }
             Err(UnitError::Absent(reason)) => self.lost(Status::Absent(reason.clone())),
             Err(UnitError::Unreachable(reason)) => {
-                self.sockets.turn();
+                if has_failed {
+                    self.sockets.turn();
+                }
                 self.lost(Status::Unreachable(reason.clone()));
             }
         }
@@ -236,6 +248,7 @@ impl Client {
     }
 
     async fn ask(&mut self, unit: &str) -> Result<UnitProperties, UnitError> {
+        self.bus.take_if(|bus| bus.is_closed());
         let bus = match &self.bus {
             Some(bus) => bus,
             None => self.bus.insert(Bus::connect(&mut self.sockets).await?),

@@ -2,7 +2,7 @@
 //! `--hide-system-services` leaves.
 
 mod manager;
-mod systemd;
+mod stand_in;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,9 @@ use sonde_tests::tsdb::{Kind, Tsdb};
 use sonde_tests::{require, wait};
 
 use manager::Manager;
-use systemd::Unit;
+
+/// Name of a unit, its type, and the units that trigger it.
+type Unit = (&'static str, &'static str, &'static [&'static str]);
 
 const CONTAINER: &str = "docker/5d0c7a1b2e3f4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f901234567";
 
@@ -24,7 +26,7 @@ const CONTAINER: &str = "docker/5d0c7a1b2e3f4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5
 const UNITS: [Unit; 8] = [
     ("web.service", "notify", &[]),
     ("shop@eu.service", "forking", &[]),
-    ("echo.service", "simple", &["echo.socket"]),
+    ("echo.service", "simple", &["other.socket", "echo.socket"]),
     ("backup.service", "simple", &["backup.timer"]),
     ("cleanup.service", "oneshot", &[]),
     ("upower.service", "dbus", &[]),
@@ -85,8 +87,8 @@ fn expect_connected(agent: &Sonde, socket: &Path) {
 
 #[test]
 fn services_have_their_type_and_trigger_by_systemds_own_socket() {
-    let [systemd, systemctl, unshare] = manager::NEEDS;
-    require!(Need::Root, Need::Tool("prometheus"), systemd, systemctl, unshare);
+    let [systemd, systemctl, unshare, mount] = manager::NEEDS;
+    require!(Need::Root, Need::Tool("prometheus"), systemd, systemctl, unshare, mount);
     let machine = machine();
     let socket = machine.host_path("run/systemd/private");
     let _manager = Manager::start(&machine.host_path("run"), &UNITS);
@@ -108,7 +110,7 @@ fn services_have_their_type_and_trigger_by_a_real_bus() {
     let machine = machine();
     let socket = machine.host_path("run/dbus/system_bus_socket");
     let _bus = bus(&socket);
-    systemd::join(&socket, &UNITS);
+    stand_in::join(&socket, &UNITS);
     // A systemd of this machine would be asked first.
     let directory = tempfile::tempdir().expect("create a directory");
     let script = format!(
@@ -158,8 +160,8 @@ fn expect_shown(agent: &Sonde, expected: &[&str]) {
 
 #[test]
 fn system_services_are_hidden_when_asked_for() {
-    let [systemd, systemctl, unshare] = manager::NEEDS;
-    require!(Need::Root, systemd, systemctl, unshare);
+    let [systemd, systemctl, unshare, mount] = manager::NEEDS;
+    require!(Need::Root, systemd, systemctl, unshare, mount);
     const HIDDEN_BY_NAME: [&str; 2] =
         ["/system.slice/getty@tty1.service", "/system.slice/systemd-journald.service"];
     const HIDDEN_BY_SYSTEMD: [&str; 3] =

@@ -9,13 +9,11 @@ use tokio::net::UnixStream;
 use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, fdo};
 
-use super::private::Private;
+use super::stream::Stream;
 use super::{MAX_TEXT, UnitError, UnitProperties};
 
 const MANAGER: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
-/// What a name that is not loaded is answered with.
-const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// Where systemd may listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +50,12 @@ impl Sockets {
         Self { list, at: 0 }
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// The one in use, or to be tried first.
     pub(super) fn current(&self) -> Option<&Socket> {
         self.list.get(self.at)
@@ -76,37 +80,45 @@ impl Bus {
     /// # Errors
     /// When there is no socket, or all refuse.
     pub(super) async fn connect(sockets: &mut Sockets) -> Result<Self, UnitError> {
-        let mut refusal = None;
+        let mut refusals = Vec::new();
         for _ in 0..sockets.list.len() {
             let socket = &sockets.list[sockets.at];
             match UnixStream::connect(socket.path()).await {
                 Ok(stream) => match Self::over(stream, socket).await {
                     Ok(bus) => return Ok(bus),
-                    Err(error) => refusal = refusal.or(Some(format!("{socket}: {error}"))),
+                    Err(error) => refusals.push(format!("{socket}: {error}")),
                 },
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => refusal = refusal.or(Some(format!("{socket}: {error}"))),
+                Err(error) => refusals.push(format!("{socket}: {error}")),
             }
             sockets.turn();
         }
         let tried = || sockets.list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        Err(match refusal {
-            Some(reason) => UnitError::Unreachable(reason),
-            None => UnitError::Absent(format!("no systemd or D-Bus socket (tried {})", tried().join(", "))),
+        Err(if refusals.is_empty() {
+            UnitError::Absent(format!("no systemd or D-Bus socket (tried {})", tried().join(", ")))
+        } else {
+            UnitError::Unreachable(refusals.join("; "))
         })
     }
 
     async fn over(stream: UnixStream, socket: &Socket) -> zbus::Result<Self> {
+        let builder = Builder::socket(Stream(stream));
         let (builder, destination) = match socket {
-            Socket::Private(_) => (Builder::socket(Private(stream)).p2p(), None),
-            Socket::Bus(_) => (Builder::unix_stream(stream.into_std()?), Some(MANAGER)),
+            Socket::Private(_) => (builder.p2p(), None),
+            Socket::Bus(_) => (builder, Some(MANAGER)),
         };
         Ok(Self { connection: builder.build().await?, destination, name: socket.to_string() })
     }
 
-    /// The socket.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// Whether the other side has gone, as systemd does when it is upgraded.
+    pub(super) fn is_closed(&self) -> bool {
+        self.connection.is_closed()
+    }
+
+    /// Ends the connection, as the other side would.
+    #[cfg(test)]
+    pub(super) async fn close(&self) {
+        self.connection.clone().close().await.unwrap();
     }
 
     /// Type and trigger of a service.
@@ -123,7 +135,7 @@ impl Bus {
         let kind = kind.and_then(|value| String::try_from(value).ok());
         let triggers = triggers.and_then(|value| Vec::<String>::try_from(value).ok()).unwrap_or_default();
         let text = |text: Option<String>| text.filter(|text| text.len() <= MAX_TEXT).unwrap_or_default();
-        Ok(UnitProperties { kind: text(kind), triggered_by: text(triggers.into_iter().next()) })
+        Ok(UnitProperties { kind: text(kind), triggered_by: text(main_trigger(triggers)) })
     }
 
     async fn property(
@@ -144,12 +156,23 @@ impl Bus {
 
     fn error(&self, error: &zbus::Error) -> UnitError {
         match error {
-            zbus::Error::MethodError(name, ..) if name.as_str() == NO_SUCH_UNIT => UnitError::Unknown,
-            // Not the name of a unit.
-            zbus::Error::FDO(error) if matches!(**error, fdo::Error::InvalidArgs(_)) => UnitError::Unknown,
+            // Words of systemd's own, as NoSuchUnit.
+            zbus::Error::MethodError(..) => UnitError::Unknown,
+            // Not the name of a unit, or one that is gone since its object was named.
+            zbus::Error::FDO(error) if is_about_unit(error) => UnitError::Unknown,
             error => UnitError::Unreachable(format!("{}: {error}", self.name)),
         }
     }
+}
+
+/// The one to name of several, which systemd tells in no order: a timer says most of a service, else the first by name.
+fn main_trigger(triggers: Vec<String>) -> Option<String> {
+    triggers.into_iter().min_by_key(|trigger| (!trigger.ends_with(".timer"), trigger.clone()))
+}
+
+/// Whether an error is about what was asked for, and not about whom.
+fn is_about_unit(error: &fdo::Error) -> bool {
+    matches!(error, fdo::Error::InvalidArgs(_) | fdo::Error::UnknownObject(_) | fdo::Error::UnknownMethod(_))
 }
 
 /// Whether an object has no such property: only services have a type.

@@ -35,6 +35,17 @@ async fn serve(connection: Connection) {
     }
 }
 
+/// Takes connections and says this on each, before it hangs up.
+fn babbler(socket: &Path, words: &'static [u8]) {
+    let listener = UnixListener::bind(socket).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Whoever has gone does not hear it.
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, words).await;
+        }
+    });
+}
+
 /// A bus on a socket, ended when dropped.
 struct Daemon(std::process::Child);
 
@@ -93,7 +104,7 @@ async fn answer(connection: &Connection, call: &Message) {
             connection.reply(&header, &Variant::from("notify")).await.unwrap();
         }
         ("org.freedesktop.systemd1.Unit", "TriggeredBy") => {
-            let triggers: Vec<&str> = if is_web { vec![] } else { vec!["backup.timer", "backup.path"] };
+            let triggers: Vec<&str> = if is_web { vec![] } else { vec!["backup.path", "backup.timer"] };
             connection.reply(&header, &Variant::from(triggers)).await.unwrap();
         }
         _ => {
@@ -209,6 +220,71 @@ async fn after_a_socket_that_does_not_answer_the_next_is_asked() {
     skip(PAUSE.0).await;
     let Err(UnitError::Unreachable(reason)) = ask(&mut asker, "web.service").await else { panic!() };
     assert!(reason.contains("/mute"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_socket_that_refuses_or_babbles_is_passed_by_at_once() {
+    for words in [&b""[..], b"REJECTED EXTERNAL\r\n", b"SSH-2.0\r\n", b"\n", b"OK 0123\n"] {
+        let directory = tempfile::tempdir().unwrap();
+        let (refuses, socket) = (directory.path().join("refuses"), directory.path().join("private"));
+        babbler(&refuses, words);
+        systemd(&socket);
+        let sockets = vec![Socket::Bus(refuses), Socket::Private(socket.clone())];
+        let mut asker = Asker::with(sockets, TIMEOUT, CancellationToken::new());
+        assert_eq!(ask(&mut asker, "web.service").await, Ok(properties("notify", "")), "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn when_all_refuse_the_first_is_asked_first_again_and_each_reason_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| directory.path().join(name));
+    [&first, &second].into_iter().for_each(|path| drop(StdListener::bind(path).unwrap()));
+    let mut sockets = Sockets::new(vec![Socket::Private(first.clone()), Socket::Bus(second)]);
+    let mut client = Client::new(sockets.clone(), TIMEOUT, Arc::default());
+    let Err(UnitError::Unreachable(reason)) = client.properties("web.service").await else { panic!() };
+    assert_eq!(reason.matches("Connection refused").count(), 2, "{reason}");
+    assert_eq!(client.sockets.current().unwrap().to_string(), first.display().to_string());
+    sockets.turn();
+    sockets.turn();
+    assert_eq!(sockets.current(), client.sockets.current());
+}
+
+#[tokio::test]
+async fn a_systemd_that_was_restarted_is_asked_again_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("private");
+    systemd(&socket);
+    let sockets = Sockets::new(vec![Socket::Private(socket)]);
+    let mut client = Client::new(sockets, TIMEOUT, Arc::default());
+    assert_eq!(client.properties("web.service").await, Ok(properties("notify", "")));
+    client.bus.as_ref().unwrap().close().await;
+    assert_eq!(client.properties("web.service").await, Ok(properties("notify", "")));
+}
+
+#[tokio::test]
+async fn a_task_that_has_ended_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("private");
+    systemd(&socket);
+    let mut asker = Asker::with(vec![Socket::Private(socket)], TIMEOUT, CancellationToken::new());
+    assert_eq!(ask(&mut asker, "web.service").await, Ok(properties("notify", "")));
+    let running = asker.running.as_mut().unwrap();
+    running.task.abort();
+    assert!(running.answers.recv().await.is_none(), "it has ended");
+    assert_eq!(ask(&mut asker, "web.service").await, Ok(properties("notify", "")));
+}
+
+#[test]
+fn a_root_with_two_names_is_asked_once() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _inside = runtime.enter();
+    let machine = tempfile::tempdir().unwrap();
+    std::fs::create_dir(machine.path().join("1")).unwrap();
+    let asker = || Asker::new(machine.path(), CancellationToken::new()).sockets;
+    assert_eq!(asker().len(), 4);
+    std::os::unix::fs::symlink("/", machine.path().join("1/root")).unwrap();
+    assert_eq!(asker().len(), 2);
 }
 
 #[tokio::test]

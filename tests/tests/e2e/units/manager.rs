@@ -1,6 +1,6 @@
 //! A real systemd, as the manager of a user: it speaks the same D-Bus over the same kind of socket as that of the machine.
 //!
-//! It loads units and starts nothing. Its groups are below one of its own, and it sees no others' of systemd's files.
+//! It loads units and starts nothing. Its groups are below one of its own, and it sees nothing of the machine's /run.
 
 use std::fs;
 use std::path::Path;
@@ -11,18 +11,21 @@ use sonde_tests::process::Process;
 use sonde_tests::skip::Need;
 use sonde_tests::wait;
 
-use super::systemd::Unit;
+use super::Unit;
 
 /// What it takes.
-pub const NEEDS: [Need; 3] =
-    [Need::File("/lib/systemd/systemd"), Need::Tool("systemctl"), Need::Tool("unshare")];
+pub const NEEDS: [Need; 4] =
+    [Need::File("/lib/systemd/systemd"), Need::Tool("systemctl"), Need::Tool("unshare"), Need::Tool("mount")];
 
-/// Only what its own group is in may be mounted of v1: it makes its groups in all that it sees. It also wants to see that
-/// the machine runs systemd, which it tells by a directory.
-const SCRIPT: &str = "for mount in /sys/fs/cgroup/*/; do \
-     case $mount in */systemd/|*/unified/) ;; *) umount \"$mount\" 2>/dev/null || true;; esac; \
-     done; \
-     mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec /lib/systemd/systemd --user --log-target=console";
+/// Of v1 only the hierarchies of its own group may be mounted: it makes groups in all that it sees. It also wants to see
+/// that the machine runs systemd, which it tells by a directory.
+const SCRIPT: &str = r#"
+for mount in /sys/fs/cgroup/*/; do
+    case $mount in */systemd/|*/unified/) continue;; esac
+    mountpoint -q "$mount" && { umount "$mount" || exit 1; }
+done
+mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec /lib/systemd/systemd --user --log-target=console
+"#;
 
 /// A running manager; ends when dropped.
 #[derive(Debug)]
@@ -48,11 +51,13 @@ impl Manager {
         let mut command = group.command("unshare");
         command.args(["--mount", "sh", "-c", SCRIPT]);
         command.env("XDG_RUNTIME_DIR", run).env("SYSTEMD_UNIT_PATH", directory.path());
+        command.env_remove("DBUS_SESSION_BUS_ADDRESS");
         let mut process = Process::start("systemd", command, directory.path());
         wait::until("systemd to load its units", || {
             process.assert_running();
             let mut systemctl = Command::new("systemctl");
             systemctl.args(["--user", "is-active", "default.target"]).env("XDG_RUNTIME_DIR", run);
+            systemctl.env_remove("DBUS_SESSION_BUS_ADDRESS");
             let output = systemctl.output().expect("start systemctl");
             wait::ensure(output.status.success(), || format!("{output:?}"))
         });
@@ -69,7 +74,7 @@ fn write(directory: &Path, (name, kind, triggers): &Unit) {
     for trigger in *triggers {
         let section = match trigger.rsplit_once('.') {
             Some((_, "timer")) => "[Timer]\nOnActiveSec=1h\n",
-            Some((_, "socket")) => "[Socket]\nListenFIFO=%t/fifo\n",
+            Some((_, "socket")) => "[Socket]\nListenFIFO=%t/%N\n",
             _ => panic!("{trigger} is neither a timer nor a socket"),
         };
         fs::write(directory.join(trigger), format!("{NEVER}{section}")).expect("write a trigger");

@@ -1,8 +1,9 @@
-//! The stream of systemd's private socket, as `zbus` takes it.
+//! A socket of systemd or of the bus, as `zbus` takes it: what is read passes message by message.
 //!
-//! There is no bus to give systemd a unique name there, so it signs its messages `org.freedesktop.systemd1`. The D-Bus
-//! specification wants a unique name as the sender, and `zbus` refuses any other. What is read from the socket
-//! therefore passes message by message, and in each the name becomes one of the same length that is unique by its form.
+//! On the private socket there is no bus to give systemd a unique name, so it signs its messages
+//! `org.freedesktop.systemd1`. The D-Bus specification wants a unique name as the sender, and `zbus` refuses any other: the
+//! name becomes one of the same length that is unique by its form. A message is bounded, where `zbus` would take the 128 MiB
+//! of the specification from anyone.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -15,18 +16,18 @@ use zbus::export::async_trait::async_trait;
 
 /// Bytes of a message before its fields: D-Bus specification, "Message Format".
 const FIXED: usize = 16;
-/// Much more than a path or a property takes.
+/// Much more than a path, a property, or one of the signals that systemd sends unasked on its private socket takes.
 const MAX: usize = 64 << 10;
 /// A field's code, and its value's type, of the sender: "Header Fields".
 const SENDER: [u8; 4] = [7, 1, b's', 0];
 /// As systemd signs, and what it becomes.
 const NAMES: (&[u8; 24], &[u8; 24]) = (b"org.freedesktop.systemd1", b":org.freedesktop.systemd");
 
-/// A connection to systemd's private socket.
+/// A connection.
 #[derive(Debug)]
-pub(super) struct Private(pub(super) UnixStream);
+pub(super) struct Stream(pub(super) UnixStream);
 
-impl Socket for Private {
+impl Socket for Stream {
     type ReadHalf = Reader;
     type WriteHalf = Writer;
 
@@ -36,7 +37,7 @@ impl Socket for Private {
     }
 }
 
-/// What systemd sends.
+/// What comes from the other side.
 #[derive(Debug)]
 pub(super) struct Reader {
     half: OwnedReadHalf,
@@ -64,7 +65,7 @@ impl ReadHalf for Reader {
     }
 }
 
-/// What is sent to systemd, unchanged.
+/// What is sent, unchanged.
 #[derive(Debug)]
 pub(super) struct Writer(OwnedWriteHalf);
 
@@ -83,18 +84,24 @@ impl WriteHalf for Writer {
 /// is there.
 ///
 /// # Errors
-/// When it is longer than anything systemd has to say.
+/// When it is longer than anything systemd has to say, or no line of D-Bus.
 fn length(bytes: &[u8]) -> io::Result<Option<usize>> {
+    let refuse = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
     let len = match bytes.first() {
         None => return Ok(None),
         Some(b'l' | b'B') => match (number(bytes, 4), number(bytes, 12)) {
-            (Some(body), Some(fields)) => FIXED + fields.next_multiple_of(8) + body,
+            (Some(body), Some(fields)) => FIXED + fields.min(MAX).next_multiple_of(8) + body.min(MAX),
             _ => return Ok(None),
         },
-        Some(_) => bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len() + 1, |at| at + 1),
+        Some(_) => match bytes.iter().position(|byte| *byte == b'\n') {
+            // zbus counts on the return before it.
+            Some(at) if !bytes[..at].ends_with(b"\r") => return refuse("a line without its end".to_owned()),
+            Some(at) => at + 1,
+            None => bytes.len() + 1,
+        },
     };
     if len > MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {len} bytes")));
+        return refuse(format!("a message of more than {MAX} bytes"));
     }
     Ok((len <= bytes.len()).then_some(len))
 }
@@ -139,7 +146,7 @@ mod tests {
     /// What passes when it arrives in pieces.
     async fn read(pieces: &[&[u8]], at_once: usize) -> io::Result<Vec<u8>> {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let (mut reader, _writer) = Private(ours).split().take();
+        let (mut reader, _writer) = Stream(ours).split().take();
         let pieces: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.to_vec()).collect();
         let send = async move {
             let mut theirs = theirs;
@@ -188,6 +195,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn zbus_refuses_the_one_name_and_takes_the_other() {
+        let is_unique =
+            |name: &[u8]| zbus::names::UniqueName::try_from(str::from_utf8(name).unwrap()).is_ok();
+        assert!(!is_unique(NAMES.0), "nothing needs to be renamed any more");
+        assert!(is_unique(NAMES.1));
+    }
+
     #[tokio::test]
     async fn a_name_of_another_is_left_and_what_is_too_long_is_refused() {
         let other = message(b'l', b"org.freedesktop.systemd2", b"");
@@ -195,6 +210,9 @@ mod tests {
         let mut long = other.clone();
         long[4..8].copy_from_slice(&(MAX as u32).to_le_bytes());
         assert_eq!(read(&[&long], 64).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        for line in [&b"\n"[..], b"OK\n"] {
+            assert_eq!(read(&[line], 64).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
         let line = vec![b'x'; MAX];
         assert_eq!(read(&[&line], 64).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
     }

@@ -1,15 +1,14 @@
-//! A stand-in for systemd's manager on D-Bus, as `org.freedesktop.systemd1(5)` describes it.
+//! A stand-in for systemd's manager on a bus, as `org.freedesktop.systemd1(5)` describes it.
 
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 use futures_util::StreamExt as _;
 use zbus::connection::Builder;
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream, ObjectPath, Variant};
 
-/// Name of a unit, its type, and the units that trigger it.
-pub type Unit = (&'static str, &'static str, &'static [&'static str]);
+use super::Unit;
 
 /// Objects of units are below this path, by their number here.
 const OBJECTS: &str = "/org/freedesktop/systemd1/unit/number_";
@@ -18,22 +17,17 @@ const OBJECTS: &str = "/org/freedesktop/systemd1/unit/number_";
 #[track_caller]
 pub fn join(bus: &Path, units: &'static [Unit]) {
     let address = format!("unix:path={}", bus.display());
-    in_thread(move |ready| async move {
-        let builder = Builder::address(address.as_str()).name("org.freedesktop.systemd1");
-        let connection = builder.build().await.expect("join the bus");
-        let calls = MessageStream::from(&connection);
-        ready.send(()).expect("the test waits");
-        serve(connection, calls, units).await;
-    });
-}
-
-/// Runs a task until it is ready, and on.
-#[track_caller]
-fn in_thread<T: Future<Output = ()>>(task: impl FnOnce(SyncSender<()>) -> T + Send + 'static) {
     let (ready, waiting) = sync_channel(1);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("make a runtime").block_on(task(ready));
+        runtime.expect("make a runtime").block_on(async {
+            let builder = Builder::address(address.as_str()).name("org.freedesktop.systemd1");
+            let connection = builder.build().await.expect("join the bus");
+            // Before anyone may ask: a call that nobody listens for yet, zbus drops.
+            let calls = MessageStream::from(&connection);
+            ready.send(()).expect("the test waits");
+            serve(connection, calls, units).await;
+        });
     });
     waiting.recv().expect("systemd's stand-in starts");
 }
