@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One path in every hierarchy that is mounted and matters; removed when dropped.
 #[derive(Debug)]
@@ -64,10 +65,12 @@ pub struct ServiceCgroup {
 }
 
 impl ServiceCgroup {
-    /// Makes the groups of `<name>-<pid>.service`.
+    /// Makes the groups of `<name>-<pid>-<number>.service`.
     #[track_caller]
     pub fn new(name: &str) -> Self {
-        let id = format!("/system.slice/{name}-{}.service", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let id = format!("/system.slice/{name}-{}-{number}.service", std::process::id());
         let groups = Groups::new(&id);
         Self { id, groups }
     }

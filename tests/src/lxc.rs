@@ -10,14 +10,18 @@ use crate::oci;
 use crate::process::{Process, run};
 use crate::wait;
 
-/// Runs the container, ends it when told to, and leaves nothing: LXC parks its monitor in a group of its own at the end.
+/// Runs the container, ends it when told to, and leaves nothing: LXC parks its monitor in a group of its own at the end, and
+/// keeps its locks. What an LXC has said that ended by itself stays until the test has shown it.
 const RUN: &str = r#"
-trap : TERM INT
-lxc-start --lxcpath "$ROOT" --name "$NAME" --foreground & wait
-lxc-stop --lxcpath "$ROOT" --name "$NAME" --kill
+trap 'asked=1' TERM INT
+lxc-start --lxcpath "$ROOT" --name "$NAME" --foreground & monitor=$!
+wait
+lxc-stop --lxcpath "$ROOT" --name "$NAME" --kill || kill -KILL "$monitor"
 wait
 rmdir /sys/fs/cgroup/lxc.pivot /sys/fs/cgroup/*/lxc.pivot 2>/dev/null
-rm -rf "$ROOT"
+rm -rf "$ROOT" "/run/lxc/lock$ROOT"
+rmdir "/run/lxc/lock${ROOT%/*}"
+[ -z "$asked" ] || rm -rf "${ROOT%/*}"
 "#;
 
 /// A running container in the host's network. It ends with its value, or with the test process.

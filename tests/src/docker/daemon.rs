@@ -44,11 +44,11 @@ impl Daemon {
 
 /// What the shell in front of dockerd does: at the end of dockerd, or at SIGTERM, which also comes with the end of the
 /// test process, it brings everything back. It holds the lock of the machine until then, so that the next run
-/// never meets a dockerd that is going away.
+/// never meets a dockerd that is going away. What a dockerd has said that ended by itself stays until the test has shown it.
 const SUPERVISE: &str = r#"
 exec 9>"$LOCK"
 flock 9 || exit 1
-trap 'kill "$daemon"' TERM INT
+trap 'asked=1; kill "$daemon"' TERM INT
 if docker version >/dev/null 2>&1; then
     docker network rm "$NETWORK" >/dev/null 2>&1
     sleep infinity 9>&- & daemon=$!
@@ -65,7 +65,8 @@ daemon=$!
 wait "$daemon"; wait "$daemon"
 ip link delete "$BRIDGE" 2>/dev/null
 umount --lazy "$ROOT"/exec/netns/* "$ROOT"/data/overlay2/*/merged "$ROOT/data" 2>/dev/null
-rm -rf "${ROOT%/root}" "$SOCKET"
+rm -rf "$ROOT" "$SOCKET"
+[ -z "$asked" ] || rm -rf "${ROOT%/root}"
 "#;
 
 /// The shell in front of dockerd. It is asked to end, never killed: it has to clean up.

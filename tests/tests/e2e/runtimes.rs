@@ -331,8 +331,4 @@ fn containers_of_lxc_have_the_names_of_their_groups() {
         let used = metrics.value(name, &[("container_id", &id)]).map_err(|error| format!("{error:#}"))?;
         wait::ensure(used >= 0.3, || format!("{used} s"))
     });
-    let metrics = agent.metrics().expect("the metrics");
-    let ids = metrics.samples.iter().filter_map(|sample| sample.labels.get("container_id"));
-    let strangers: Vec<_> = ids.filter(|it| it.starts_with("/lxc/") && **it != id).collect();
-    assert!(strangers.is_empty(), "its monitor is a process of the host: {strangers:?}");
 }
