@@ -13,6 +13,7 @@ pub mod enrich;
 pub mod fuzz;
 pub mod gpu;
 pub mod health;
+pub mod host_path;
 pub mod kernel;
 pub mod model;
 pub mod networks;

@@ -12,6 +12,7 @@ mod cri;
 mod docker;
 mod endpoint;
 mod grpc;
+mod nerdctl;
 mod order;
 mod sockets;
 mod spec;

@@ -3,17 +3,17 @@
 //! Of its messages only the fields that are read are declared, by the numbers of containerd's published `.proto` files;
 //! others are skipped. Generating all of them would need `protoc` on every machine that builds the agent.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::docker::publish;
 use super::grpc::Connection;
+use super::nerdctl;
+use super::sockets::Socket;
 use super::spec::Spec;
 use crate::enrich::cgroup_path::Runtime;
 use crate::enrich::keep;
-use crate::enrich::metadata::{ContainerMetadata, InspectError, Mount, PublishedPort};
+use crate::enrich::metadata::{ContainerMetadata, InspectError, Mount};
 
 const GET: &str = "/containerd.services.containers.v1.Containers/Get";
 const LIST: &str = "/containerd.services.containers.v1.Containers/List";
@@ -29,12 +29,22 @@ const MAX_NAMESPACES: usize = 16;
 
 /// Asks about a container by its id, or about the sandbox of a pod by the pod's uid.
 pub(super) async fn inspect(
-    socket: &Path,
+    socket: &Socket,
     runtime: Runtime,
     id: &str,
 ) -> Result<ContainerMetadata, InspectError> {
-    let mut connection = Connection::open(socket).await?;
-    match find(&mut connection, KUBERNETES, runtime, id).await {
+    let mut connection = Connection::open(&socket.path).await?;
+    let container = find_anywhere(&mut connection, runtime, id).await?;
+    let ports = nerdctl::ports(&container.labels, &socket.root).await;
+    Ok(container.into_metadata(&ports))
+}
+
+async fn find_anywhere(
+    connection: &mut Connection,
+    runtime: Runtime,
+    id: &str,
+) -> Result<Container, InspectError> {
+    match find(connection, KUBERNETES, runtime, id).await {
         Err(InspectError::NotFound) => {}
         answer => return answer,
     }
@@ -42,7 +52,7 @@ pub(super) async fn inspect(
     let others = answer.namespaces.into_iter().map(|namespace| namespace.name);
     let others = others.filter(|name| name != KUBERNETES && name != DOCKER).take(MAX_NAMESPACES);
     for namespace in others {
-        match find(&mut connection, &namespace, runtime, id).await {
+        match find(connection, &namespace, runtime, id).await {
             Err(InspectError::NotFound) => {}
             answer => return answer,
         }
@@ -55,7 +65,7 @@ async fn find(
     namespace: &str,
     runtime: Runtime,
     id: &str,
-) -> Result<ContainerMetadata, InspectError> {
+) -> Result<Container, InspectError> {
     let header = Some((NAMESPACE, namespace));
     let container = if runtime == Runtime::Sandbox {
         let filter = format!(
@@ -67,7 +77,7 @@ async fn find(
         let answer: Got = connection.call(GET, header, Get { id: id.to_owned() }).await?;
         answer.container
     };
-    container.map(Container::into_metadata).ok_or(InspectError::NotFound)
+    container.ok_or(InspectError::NotFound)
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -125,16 +135,6 @@ struct Namespace {
     name: String,
 }
 
-/// A port as nerdctl writes it into its label.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct NerdctlPort {
-    host_port: u16,
-    protocol: String,
-    #[serde(rename = "HostIP", default)]
-    host_ip: String,
-}
-
 /// A mount as nerdctl writes it into its label, in Docker's words.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -143,13 +143,11 @@ struct NerdctlMount {
     destination: String,
 }
 
-/// Published ports taken over from one container.
-const MAX_PORTS: usize = 64;
-
 impl Container {
-    fn into_metadata(mut self) -> ContainerMetadata {
+    fn into_metadata(mut self, ports: &[nerdctl::Port]) -> ContainerMetadata {
         let spec = Spec::parse(&self.spec.take().unwrap_or_default().value);
-        let (name, published, volumes) = (self.label("nerdctl/name"), self.published(), self.volumes());
+        let (name, volumes) = (self.label("nerdctl/name"), self.volumes());
+        let published = nerdctl::published(ports);
         let name = keep::name(name.to_owned());
         let mut labels = keep::labels(self.labels);
         spec.complete(&mut labels);
@@ -164,14 +162,6 @@ impl Container {
 
     fn label(&self, key: &str) -> &str {
         self.labels.get(key).map_or("", String::as_str)
-    }
-
-    /// The ports that nerdctl published.
-    fn published(&self) -> Vec<PublishedPort> {
-        let ports: Vec<NerdctlPort> = serde_json::from_str(self.label("nerdctl/ports")).unwrap_or_default();
-        let tcp = ports.iter().filter(|port| port.protocol == "tcp");
-        let found: BTreeSet<_> = tcp.filter_map(|port| publish(&port.host_ip, port.host_port)).collect();
-        found.into_iter().take(MAX_PORTS).collect()
     }
 
     /// The volumes that nerdctl mounted.

@@ -77,9 +77,7 @@ impl Endpoint {
         match self.kind {
             Kind::Podman if self.socket.is_list() => storage::inspect(&self.socket.path, &container.id).await,
             Kind::Docker | Kind::Podman => docker::inspect(&self.socket.path, &container.id).await,
-            Kind::Containerd => {
-                containerd::inspect(&self.socket.path, container.runtime, &container.id).await
-            }
+            Kind::Containerd => containerd::inspect(&self.socket, container.runtime, &container.id).await,
             Kind::Cri => cri::inspect(&self.socket.path, container.runtime, &container.id).await,
         }
     }

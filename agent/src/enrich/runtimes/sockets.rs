@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use super::Kind;
+use crate::host_path;
 
 /// Sockets of runtimes that belong to the whole node. Distributions with a containerd of their own come before the
 /// common one: where both run, the kubelet uses theirs.
@@ -28,12 +29,21 @@ const OF_NODE: [(Kind, &str); 8] = [
 ];
 /// Sockets of users' own runtimes, below `/run/user/<uid>`.
 const OF_USERS: [(Kind, &str); 2] = [(Kind::Docker, "docker.sock"), (Kind::Podman, "podman/podman.sock")];
-/// podman's list of containers by the driver of its storage, which is read where no service listens.
-const LISTS: [&str; 4] = [
+/// podman's lists of containers, which are read where no service listens: one for each driver of its storage, and one more
+/// for containers that go when they end (`--rm`, all of Quadlet's), which a transient store keeps on its own below /run.
+const LISTS: [&str; 12] = [
     "/var/lib/containers/storage/overlay-containers/containers.json",
+    "/var/lib/containers/storage/overlay-containers/volatile-containers.json",
+    "/run/containers/storage/overlay-containers/volatile-containers.json",
     "/var/lib/containers/storage/vfs-containers/containers.json",
+    "/var/lib/containers/storage/vfs-containers/volatile-containers.json",
+    "/run/containers/storage/vfs-containers/volatile-containers.json",
     "/var/lib/containers/storage/btrfs-containers/containers.json",
+    "/var/lib/containers/storage/btrfs-containers/volatile-containers.json",
+    "/run/containers/storage/btrfs-containers/volatile-containers.json",
     "/var/lib/containers/storage/zfs-containers/containers.json",
+    "/var/lib/containers/storage/zfs-containers/volatile-containers.json",
+    "/run/containers/storage/zfs-containers/volatile-containers.json",
 ];
 const USERS: &str = "/run/user";
 /// A longer path cannot be connected to (`sun_path` of unix(7), less its final zero).
@@ -73,6 +83,8 @@ pub(super) struct Socket {
     pub(super) name: PathBuf,
     /// Its path here.
     pub(super) path: PathBuf,
+    /// The root below which it was found: other files of the same host are there too.
+    pub(super) root: PathBuf,
     /// A user's socket, held so that what was judged is what is connected to, or one whose path is too long here; either
     /// is reached through `path`.
     held: Option<Arc<Held>>,
@@ -98,23 +110,23 @@ impl PartialEq for Socket {
 impl Socket {
     /// The socket at a path. The place below which the host's root is seen may make the path longer than an address can
     /// be: then the socket is held, and connected to through its descriptor.
-    fn at(name: PathBuf, path: PathBuf) -> Self {
-        let socket = Self { name, path, held: None };
+    fn at(name: PathBuf, (root, path): (PathBuf, PathBuf)) -> Self {
+        let socket = Self { name, path, root, held: None };
         if socket.path.as_os_str().len() <= MAX_PATH || socket.is_list() {
             return socket;
         }
         let opened = rustix::fs::open(&socket.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         match opened.and_then(|file| Ok((rustix::fs::fstat(&file)?, file))) {
-            Ok((stat, file)) => Self::held(socket.name, file, &stat),
+            Ok((stat, file)) => Self::held(socket.name, socket.root, file, &stat),
             // To connect to it will fail for the same reason, and say so.
             Err(_) => socket,
         }
     }
 
-    fn held(name: PathBuf, file: OwnedFd, stat: &rustix::fs::Stat) -> Self {
+    fn held(name: PathBuf, root: PathBuf, file: OwnedFd, stat: &rustix::fs::Stat) -> Self {
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let held = Held { _file: file, device: stat.st_dev, inode: stat.st_ino };
-        Self { name, path, held: Some(Arc::new(held)) }
+        Self { name, path, root, held: Some(Arc::new(held)) }
     }
 
     /// Whether it is no socket, but podman's list of containers.
@@ -150,15 +162,15 @@ impl Sockets {
         let mut found: Vec<Socket> = Vec::new();
         for name in self.names(kind) {
             if !found.iter().any(|socket| socket.name == name)
-                && let Some(path) = self.place(&name)
+                && let Some(place) = self.place(&name)
             {
-                found.push(Socket::at(name, path));
+                found.push(Socket::at(name, place));
             }
         }
         if kind == Kind::Podman && self.usual {
             let list = |name: &&str| {
                 let name = PathBuf::from(name);
-                Some(Socket { path: self.place(&name)?, name, held: None })
+                self.place(&name).map(|place| Socket::at(name, place))
             };
             found.extend(LISTS.iter().filter_map(list));
         }
@@ -198,7 +210,8 @@ impl Sockets {
     pub(super) fn of_user(&self, kind: Kind, uid: u32) -> Option<Socket> {
         let (_, socket) = OF_USERS.iter().find(|(of, _)| self.usual && *of == kind)?;
         let home = Path::new(USERS).join(uid.to_string());
-        let directory = fs::File::open(self.place(&home)?).ok()?;
+        let (root, place) = self.place(&home)?;
+        let directory = fs::File::open(place).ok()?;
         let path_only = OFlags::PATH | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         let file = rustix::fs::openat2(&directory, *socket, path_only, Mode::empty(), resolve).ok()?;
@@ -206,12 +219,12 @@ impl Sockets {
         if stat.st_uid != uid || FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
             return None;
         }
-        Some(Socket::held(home.join(socket), file, &stat))
+        Some(Socket::held(home.join(socket), root, file, &stat))
     }
 
-    fn place(&self, name: &Path) -> Option<PathBuf> {
-        let below = name.strip_prefix("/").unwrap_or(name);
-        self.roots.iter().map(|root| root.join(below)).find(|path| path.exists())
+    /// A root, and the path below it that the host calls so.
+    fn place(&self, name: &Path) -> Option<(PathBuf, PathBuf)> {
+        self.roots.iter().find_map(|root| Some((root.clone(), host_path::resolve(root, name)?)))
     }
 }
 
@@ -273,7 +286,8 @@ mod tests {
         assert_eq!(sockets.of_node(Kind::Cri), []);
         assert!(sockets.given_but_absent(Kind::Cri).is_some());
         fs::write(&here, "").unwrap();
-        assert_eq!(sockets.of_node(Kind::Cri), [Socket { name: here.clone(), path: here, held: None }]);
+        let expected = Socket { name: here.clone(), path: here, root: "/".into(), held: None };
+        assert_eq!(sockets.of_node(Kind::Cri), [expected]);
         assert_eq!(sockets.given_but_absent(Kind::Cri), None);
     }
 
@@ -361,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn podmans_list_comes_after_its_services() {
+    fn podmans_lists_come_after_its_services() {
         let machine = tempfile::tempdir().unwrap();
         let place = |name: &str| {
             let path = machine.path().join("1/root").join(name);
@@ -369,12 +383,28 @@ mod tests {
             fs::write(&path, "").unwrap();
             path
         };
-        let list = place("var/lib/containers/storage/overlay-containers/containers.json");
+        let lists = LISTS.map(|list| place(&list[1..]));
         let service = place("run/podman/podman.sock");
         let found = Sockets::of_host(machine.path(), Vec::new()).of_node(Kind::Podman);
         let own: Vec<_> = found.iter().filter(|socket| socket.path.starts_with(machine.path())).collect();
         let own: Vec<_> = own.iter().map(|socket| (socket.path.clone(), socket.is_list())).collect();
-        assert_eq!(own, [(service, false), (list, true)]);
+        let lists = lists.into_iter().map(|list| (list, true));
+        assert_eq!(own, [(service, false)].into_iter().chain(lists).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn links_of_the_host_are_followed_on_the_host() {
+        let machine = tempfile::tempdir().unwrap();
+        let host = machine.path().join("1/root");
+        fs::create_dir_all(host.join("run/odd")).unwrap();
+        fs::create_dir_all(host.join("var")).unwrap();
+        std::os::unix::fs::symlink("/run", host.join("var/run")).unwrap();
+        fs::write(host.join("run/odd/cri.sock"), "").unwrap();
+        let sockets = Sockets::of_host(machine.path(), vec![socket("cri=/var/run/odd/cri.sock")]);
+        let found = sockets.of_node(Kind::Cri);
+        let found = found.first().map(|socket| (socket.name.clone(), socket.path.clone()));
+        assert_eq!(found, Some(("/var/run/odd/cri.sock".into(), host.join("run/odd/cri.sock"))));
+        assert_eq!(sockets.given_but_absent(Kind::Cri), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! podman's own list of containers, for where its API service is not enabled, which is the default.
+//! podman's own lists of containers, for where its API service is not enabled, which is the default.
 //!
-//! `containers.json` of containers/storage has name and image, but neither labels nor ports: it is asked after the service.
-//! podman replaces the file as a whole, so a reader never sees half of it.
+//! `containers.json` and `volatile-containers.json` of containers/storage have name and image, but neither labels nor ports:
+//! they are asked after the service. podman replaces a file as a whole, so a reader never sees half of it.
 
 use std::path::Path;
 
