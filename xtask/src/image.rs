@@ -1,7 +1,7 @@
 //! `cargo xtask image`: an OCI image archive that `docker load` takes, `target/sonde-agent-image.tar`.
 //!
-//! The image holds the agent, the shared libraries it is linked to and the CA certificates; no shell, no
-//! package manager, nothing else. It is written by [`layer`] and [`archive`], not by a container engine, and
+//! The image holds the agent, the shared libraries that it and NVIDIA's library are linked to and the CA certificates; no
+//! shell, no package manager, nothing else. It is written by [`layer`] and [`archive`], not by a container engine, and
 //! the same input gives the same bytes.
 
 pub mod archive;
@@ -20,6 +20,9 @@ use layer::Layer;
 pub const TAG: &str = "sonde-agent:latest";
 const BINARY: &str = "usr/bin/sonde-agent";
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Parts of the C library that NVIDIA's management library asks for by names of before glibc 2.34; the agent loads it from
+/// the host.
+const OF_NVML: [&str; 3] = ["libpthread.so.0", "libdl.so.2", "librt.so.1"];
 /// Where the agent keeps its queue; a volume in a container whose root is read-only.
 const DATA_DIRECTORY: &str = "var/lib/sonde/agent";
 
@@ -62,9 +65,10 @@ fn layer(agent: &Path) -> Result<Vec<u8>> {
     }
     let read = |path: &Path| fs::read(path).with_context(|| format!("read {}", path.display()));
     layer.file(BINARY, 0o755, read(agent)?);
-    for library in shared_libs::of(agent)? {
+    let own = shared_libs::of(agent)?;
+    for library in own.iter().chain(&shared_libs::beside(&own, &OF_NVML)) {
         let path = library.to_string_lossy();
-        layer.file(path.trim_start_matches('/'), 0o755, read(&library)?);
+        layer.file(path.trim_start_matches('/'), 0o755, read(library)?);
     }
     layer.file(&CERTIFICATES[1..], 0o644, read(Path::new(CERTIFICATES))?);
     // glibc asks files before DNS only when told; the defaults of other distributions differ.

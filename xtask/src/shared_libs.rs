@@ -21,6 +21,14 @@ pub fn of(binary: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(parse(&listing))
 }
 
+/// Those of `names` that stand beside the C library of a binary: programs may load what asks for them.
+pub fn beside(libraries: &BTreeSet<PathBuf>, names: &[&str]) -> BTreeSet<PathBuf> {
+    let is_libc = |path: &&PathBuf| path.file_name().is_some_and(|name| name == "libc.so.6");
+    let directory = libraries.iter().find(is_libc).and_then(|libc| libc.parent());
+    let paths = directory.into_iter().flat_map(|directory| names.iter().map(|name| directory.join(name)));
+    paths.filter(|path| path.exists()).collect()
+}
+
 /// Reads `ldd`'s lines: `name => path (address)` and `path (address)` for the loader; the vdso has no path.
 fn parse(listing: &str) -> BTreeSet<PathBuf> {
     let path_of = |line: &str| {
@@ -35,6 +43,16 @@ fn parse(listing: &str) -> BTreeSet<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_parts_of_the_c_library_are_found_beside_it() {
+        let own = of(&std::env::current_exe().unwrap()).unwrap();
+        let names = |paths: BTreeSet<PathBuf>| -> Vec<_> {
+            paths.iter().filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect()
+        };
+        assert_eq!(names(beside(&own, &["libpthread.so.0", "libnone.so.0"])), ["libpthread.so.0"]);
+        assert_eq!(names(beside(&BTreeSet::new(), &["libpthread.so.0"])), [""; 0]);
+    }
 
     #[test]
     fn libraries_and_loader_are_found_and_the_vdso_is_not() {

@@ -184,8 +184,7 @@ async fn alibaba_is_asked_with_a_token_where_it_gives_one() {
             "owner-account-id":"1609","instance-type":"ecs.g6.large"}"#,
     );
     const PUBLIC: (&str, u16, &str) = ("GET /latest/meta-data/eipv4", 200, "47.1.2.3");
-    let expected =
-        "alibaba 1609 i-bp1 ecs.g6.large on-demand cn-hangzhou cn-hangzhou-i  192.168.0.5 47.1.2.3";
+    let expected = "alibaba 1609 i-bp1 ecs.g6.large  cn-hangzhou cn-hangzhou-i  192.168.0.5 47.1.2.3";
     let (info, asked) =
         fetch(Provider::Alibaba, [("PUT /latest/api/token", 200, "T"), DOCUMENT, PUBLIC]).await;
     assert_eq!(line(&info.unwrap()), expected);
@@ -195,6 +194,10 @@ async fn alibaba_is_asked_with_a_token_where_it_gives_one() {
         fetch(Provider::Alibaba, [("PUT /latest/api/token", 405, ""), DOCUMENT, PUBLIC]).await;
     assert_eq!(line(&info.unwrap()), expected);
     assert_eq!(asked[1], "GET /latest/dynamic/instance-identity/document");
+    let ends = ("GET /latest/meta-data/instance/spot/termination-time", 200, "2026-11-30T15:04:00Z");
+    let (info, _) =
+        fetch(Provider::Alibaba, [("PUT /latest/api/token", 200, "T"), DOCUMENT, PUBLIC, ends]).await;
+    assert_eq!(info.unwrap().instance_life_cycle, "spot");
 }
 
 #[tokio::test]
@@ -209,7 +212,7 @@ async fn oracle_is_asked_with_its_constant_word() {
         ("GET /opc/v2/vnics/", 200, r#"[{"privateIp":"10.0.0.9","vnicId":"v"}]"#),
     ];
     let (info, asked) = fetch(Provider::Oracle, answers).await;
-    let expected = "oracle ocid1.tenancy.1 ocid1.instance.1 VM.Standard.E4 on-demand us-phoenix-1 kWVD:PHX-AD-1 phx-ad-3 10.0.0.9 ";
+    let expected = "oracle ocid1.tenancy.1 ocid1.instance.1 VM.Standard.E4  us-phoenix-1 kWVD:PHX-AD-1 phx-ad-3 10.0.0.9 ";
     assert_eq!(line(&info.unwrap()), expected);
     assert_eq!(asked, answers.map(|(request, ..)| format!("{request} | authorization: Bearer Oracle")));
 }
@@ -255,7 +258,11 @@ async fn services_with_a_path_for_each_fact_are_understood() {
         ("GET /hetzner/v1/metadata/instance-id", 200, "42"),
         ("GET /hetzner/v1/metadata/region", 200, "eu-central"),
         ("GET /hetzner/v1/metadata/availability-zone", 200, "fsn1-dc14"),
-        ("GET /hetzner/v1/metadata/local-ipv4", 200, ""),
+        (
+            "GET /hetzner/v1/metadata/private-networks",
+            200,
+            "- ip: 10.0.0.2\n  alias_ips: [10.0.0.3]\n  interface_num: 2\n- ip: 10.1.0.2\n  alias_ips: []\n",
+        ),
         ("GET /hetzner/v1/metadata/public-ipv4", 200, "95.1.2.3"),
     ];
     let digital_ocean = [
@@ -271,7 +278,7 @@ async fn services_with_a_path_for_each_fact_are_understood() {
         ("GET /latest/meta-data/public-ipv4", 200, "194.1.2.3"),
     ];
     expect_all(&[
-        (Provider::Hetzner, &hetzner, "hetzner  42   eu-central fsn1-dc14   95.1.2.3"),
+        (Provider::Hetzner, &hetzner, "hetzner  42   eu-central fsn1-dc14  10.0.0.2 95.1.2.3"),
         (
             Provider::DigitalOcean,
             &digital_ocean,

@@ -63,7 +63,9 @@ fn ask(device: &Device<'_>, memory: &mut Memory, driver: &str) -> Option<Gpu> {
     utilization.push(samples(device, Sampling::GpuUtilization, &mut seen[0]));
     memory_utilization.push(samples(device, Sampling::MemoryUtilization, &mut seen[1]));
     // Not found means that nobody did anything.
-    let used = device.process_utilization_stats(seen[2]).unwrap_or_default();
+    let mut used = device.process_utilization_stats(seen[2]).unwrap_or_default();
+    // Drivers put entries of no process among them, with any numbers and any time.
+    used.retain(|sample| sample.timestamp > seen[2] && sample.sm_util <= 100 && sample.mem_util <= 100);
     seen[2] = used.iter().map(|sample| sample.timestamp).fold(seen[2], u64::max);
     let used = used.iter().map(|sample| (sample.pid, f64::from(sample.sm_util), f64::from(sample.mem_util)));
     processes.push(&used.collect::<Vec<_>>());

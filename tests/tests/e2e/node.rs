@@ -362,6 +362,7 @@ fn hetzner(request: &str) -> Option<&'static str> {
         "instance-id" => "4711",
         "region" => "eu-central",
         "availability-zone" => "fsn1-dc14",
+        "private-networks" => "- ip: 10.0.0.2\n  alias_ips: []\n  interface_num: 1\n",
         "public-ipv4" => "203.0.113.7",
         _ => return None,
     })
@@ -386,7 +387,7 @@ fn the_cloud_labels_the_node_and_its_containers() {
         .with("--remote-write", prometheus.remote_write())
         .start();
     let info = "node_cloud_info{provider=\"hetzner\",instance_id=\"4711\",instance_type=\"cx22\",region=\"eu-central\",\
-                availability_zone=\"fsn1-dc14\",public_ipv4=\"203.0.113.7\",account_id=\"\",local_ipv4=\"\"}";
+                availability_zone=\"fsn1-dc14\",public_ipv4=\"203.0.113.7\",account_id=\"\",local_ipv4=\"10.0.0.2\"}";
     prometheus.promql().expect(&[(info.to_owned(), 1.0)]);
     let metrics = wait::until("containers to carry the zone", || {
         let metrics = agent.metrics()?;

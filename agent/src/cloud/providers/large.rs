@@ -91,12 +91,13 @@ pub(super) async fn alibaba(client: &Client) -> Result<CloudInfo, Error> {
     let headers: Headers<'_> = with_token.as_slice();
     let document = client.json("/latest/dynamic/instance-identity/document", headers).await?;
     let data = async |path: &str| client.text(&format!("/latest/meta-data/{path}"), headers).await;
+    // Told only of a spot machine that is about to be taken back: without it nothing is known.
     let is_spot = data("instance/spot/termination-time").await?.is_some();
     Ok(CloudInfo {
         account_id: at(&document, "/owner-account-id"),
         instance_id: at(&document, "/instance-id"),
         instance_type: at(&document, "/instance-type"),
-        instance_life_cycle: if is_spot { SPOT } else { ON_DEMAND }.to_owned(),
+        instance_life_cycle: if is_spot { SPOT } else { "" }.to_owned(),
         region: at(&document, "/region-id"),
         availability_zone: at(&document, "/zone-id"),
         local_ipv4: at(&document, "/private-ipv4"),
@@ -111,22 +112,21 @@ pub(super) async fn oracle(client: &Client) -> Result<CloudInfo, Error> {
     let instance = client.json("/opc/v2/instance/", headers).await?;
     let vnics = client.json("/opc/v2/vnics/", headers).await?;
     let region = [at(&instance, "/canonicalRegionName"), at(&instance, "/region")];
-    let is_preemptible =
-        instance.pointer("/preemptibleInstanceConfig").is_some_and(|config| !config.is_null());
     Ok(CloudInfo {
         account_id: at(&instance, "/tenantId"),
         instance_id: at(&instance, "/id"),
         instance_type: at(&instance, "/shape"),
-        instance_life_cycle: if is_preemptible { "preemptible" } else { ON_DEMAND }.to_owned(),
         region: region.into_iter().find(|region| !region.is_empty()).unwrap_or_default(),
         availability_zone: at(&instance, "/availabilityDomain"),
         availability_zone_id: at(&instance, "/ociAdName"),
         local_ipv4: at(&vnics, "/0/privateIp"),
+        // Whether the machine is preemptible, only Oracle's API tells.
         ..CloudInfo::default()
     })
 }
 
-/// <https://cloud.ibm.com/docs/vpc?topic=vpc-imd-about>: a token first. The account is part of the machine's CRN.
+/// <https://cloud.ibm.com/docs/vpc?topic=vpc-imd-about>: a token first. The account is part of the machine's CRN. A machine
+/// with "secure access" answers over HTTPS only, and is not asked so.
 pub(super) async fn ibm(client: &Client) -> Result<CloudInfo, Error> {
     const TOKEN: &str = "/instance_identity/v1/token?version=2022-03-01";
     const INSTANCE: &str = "/metadata/v1/instance?version=2022-03-01";

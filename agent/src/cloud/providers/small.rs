@@ -15,9 +15,12 @@ async fn texts<const N: usize>(client: &Client, base: &str, names: [&str; N]) ->
 
 /// <https://docs.hetzner.cloud/#server-metadata>
 pub(super) async fn hetzner(client: &Client) -> Result<CloudInfo, Error> {
-    let names = ["instance-id", "region", "availability-zone", "local-ipv4", "public-ipv4"];
-    let [instance_id, region, availability_zone, local_ipv4, public_ipv4] =
+    let names = ["instance-id", "region", "availability-zone", "private-networks", "public-ipv4"];
+    let [instance_id, region, availability_zone, networks, public_ipv4] =
         texts(client, "/hetzner/v1/metadata/", names).await?;
+    // A list in YAML: each entry begins with the machine's address in one network.
+    let address = networks.lines().find_map(|line| line.trim().strip_prefix("- ip:"));
+    let local_ipv4 = address.unwrap_or_default().trim().to_owned();
     Ok(CloudInfo { instance_id, region, availability_zone, local_ipv4, public_ipv4, ..CloudInfo::default() })
 }
 
