@@ -162,9 +162,9 @@ pub static SETTINGS: &[Setting] = &[
         .coroot("instance-life-cycle")
         .help("Life cycle of the machine to show, whatever the provider says"),
     Setting::one("cloud-metadata-url", "URL", "auto", "auto, none, or http://HOST[:PORT]")
-        .help("Metadata service of the cloud provider; auto asks the one that the provider documents, if the firmware names a provider"),
+        .help("Metadata service of the cloud provider; auto asks the one that the provider documents, if the firmware names a provider (over HTTP: not IBM's with secure access)"),
     Setting::one("gpu-library", "FILE", "auto", "auto, none, or an absolute path")
-        .help("NVIDIA's management library; auto looks where drivers put it on the host"),
+        .help("NVIDIA's management library; auto looks where drivers put it on the host, then here; of drivers before 510 a GPU's memory is not shown"),
     Setting::one("sys-root", "DIRECTORY", "/sys", "an absolute path")
         .help("Where a sysfs of the host is mounted; the firmware's table (DMI) is read there"),
     Setting::one("kubelet", "URL", "", "http://HOST:PORT or https://HOST:PORT; not beside kubernetes-api")
