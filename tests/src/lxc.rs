@@ -16,7 +16,7 @@ const RUN: &str = r#"
 trap 'asked=1' TERM INT
 lxc-start --lxcpath "$ROOT" --name "$NAME" --foreground & monitor=$!
 wait
-lxc-stop --lxcpath "$ROOT" --name "$NAME" --kill || kill -KILL "$monitor"
+lxc-stop --lxcpath "$ROOT" --name "$NAME" --kill || { [ -z "$asked" ] || kill -KILL "$monitor"; }
 wait
 rmdir /sys/fs/cgroup/lxc.pivot /sys/fs/cgroup/*/lxc.pivot 2>/dev/null
 rm -rf "$ROOT" "/run/lxc/lock$ROOT"

@@ -265,7 +265,8 @@ impl Runtimes {
             return Err(InspectError::Absent(reason));
         }
         of_kind.absent = None;
-        if of_kind.endpoints.len() + found.len() > MAX_ENDPOINTS {
+        let new = found.iter().filter(|socket| !of_kind.endpoints.contains_key(&socket.name)).count();
+        if of_kind.endpoints.len() + new > MAX_ENDPOINTS {
             of_kind.endpoints.retain(|name, _| found.iter().any(|socket| socket.name == *name));
         }
         let timeout = self.times.timeout;

@@ -11,10 +11,12 @@ mod stream;
 mod system;
 
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -103,8 +105,7 @@ pub struct Asker {
 struct Running {
     questions: mpsc::Sender<UnitRef>,
     answers: mpsc::Receiver<Answer>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "it ends with its questions"))]
-    task: JoinHandle<()>,
+    _task: JoinHandle<()>,
 }
 
 impl Asker {
@@ -134,8 +135,6 @@ impl Asker {
     /// # Errors
     /// Hands the service back when too many are waiting, or the task has ended.
     pub fn ask(&mut self, unit: UnitRef) -> Result<(), UnitRef> {
-        // A task that has ended, as by a panic, is replaced.
-        self.running.take_if(|running| running.questions.is_closed());
         let running = self.running.get_or_insert_with(|| {
             let (questions, asked) = mpsc::channel(QUEUE);
             let (answered, answers) = mpsc::channel(QUEUE);
@@ -148,7 +147,7 @@ impl Asker {
                     () = run(client, asked, answered) => {}
                 }
             });
-            Running { questions, answers, task }
+            Running { questions, answers, _task: task }
         });
         running.questions.try_send(unit).map_err(|error| error.into_inner())
     }
@@ -179,7 +178,8 @@ impl Asker {
 
 async fn run(mut client: Client, mut asked: mpsc::Receiver<UnitRef>, answered: mpsc::Sender<Answer>) {
     loop {
-        let unit = match timeout(IDLE, asked.recv()).await {
+        let patience = if client.bus.is_some() { IDLE } else { Duration::MAX };
+        let unit = match timeout(patience, asked.recv()).await {
             Ok(Some(unit)) => unit,
             Ok(None) => return,
             Err(_) => {
@@ -187,11 +187,17 @@ async fn run(mut client: Client, mut asked: mpsc::Receiver<UnitRef>, answered: m
                 continue;
             }
         };
-        let answer = client.properties(&unit.unit).await;
+        let answer = survive(client.properties(&unit.unit)).await;
         if answered.send((unit, answer)).await.is_err() {
             return;
         }
     }
+}
+
+/// Each question is answered, also where words of the other side make the library panic.
+async fn survive<T>(question: impl Future<Output = Result<T, UnitError>>) -> Result<T, UnitError> {
+    let answer = AssertUnwindSafe(question).catch_unwind().await;
+    answer.unwrap_or_else(|_| Err(UnitError::Unreachable("the answer made the client panic".to_owned())))
 }
 
 /// Whether two paths lead to one directory.

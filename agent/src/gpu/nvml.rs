@@ -15,6 +15,8 @@ use super::window::{Processes, Samples};
 
 /// Between two questions: the driver keeps samples for some seconds only.
 const EVERY: Duration = Duration::from_secs(1);
+/// How far a process' sample may be ahead of the newest of the whole GPU, in microseconds of the driver's clock.
+const AHEAD: u64 = 60_000_000;
 /// GPUs that are asked; the largest machines have 16.
 const MAX_GPUS: u32 = 64;
 
@@ -65,7 +67,14 @@ fn ask(device: &Device<'_>, memory: &mut Memory, driver: &str) -> Option<Gpu> {
     // Not found means that nobody did anything.
     let mut used = device.process_utilization_stats(seen[2]).unwrap_or_default();
     // Drivers put entries of no process among them, with any numbers and any time.
-    used.retain(|sample| sample.timestamp > seen[2] && sample.sm_util <= 100 && sample.mem_util <= 100);
+    let latest = match seen[0].max(seen[1]) {
+        0 => u64::MAX,
+        newest => newest.saturating_add(AHEAD),
+    };
+    used.retain(|sample| {
+        let is_possible = sample.sm_util <= 100 && sample.mem_util <= 100;
+        is_possible && sample.timestamp > seen[2] && sample.timestamp <= latest
+    });
     seen[2] = used.iter().map(|sample| sample.timestamp).fold(seen[2], u64::max);
     let used = used.iter().map(|sample| (sample.pid, f64::from(sample.sm_util), f64::from(sample.mem_util)));
     processes.push(&used.collect::<Vec<_>>());

@@ -35,7 +35,7 @@ pub(super) async fn inspect(
 ) -> Result<ContainerMetadata, InspectError> {
     let mut connection = Connection::open(&socket.path).await?;
     let container = find_anywhere(&mut connection, runtime, id).await?;
-    let ports = nerdctl::ports(&container.labels, &socket.root).await;
+    let ports = nerdctl::ports(id, &container.labels, &socket.root).await;
     Ok(container.into_metadata(&ports))
 }
 

@@ -2,10 +2,10 @@
 //! the container's directory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::Path;
 
 use serde::Deserialize;
-use tokio::io::AsyncReadExt as _;
 
 use super::docker::publish;
 use crate::enrich::metadata::PublishedPort;
@@ -41,24 +41,29 @@ enum File {
     List(Vec<Port>),
 }
 
-/// The ports of the container with these labels; `root` is that of the host. What cannot be read is left out.
-pub(super) async fn ports(labels: &BTreeMap<String, String>, root: &Path) -> Vec<Port> {
+/// The ports of the container with this id and these labels; `root` is that of the host. What cannot be read is left out.
+pub(super) async fn ports(id: &str, labels: &BTreeMap<String, String>, root: &Path) -> Vec<Port> {
     if let Some(label) = labels.get(LABEL) {
         return serde_json::from_str(label).unwrap_or_default();
     }
-    let Some(directory) = labels.get(STATE_DIRECTORY) else { return Vec::new() };
-    match read(&Path::new(directory).join(FILE), root).await {
+    let Some(directory) = labels.get(STATE_DIRECTORY).map(Path::new) else { return Vec::new() };
+    // An image may have any label, but does not know the id of its container: only nerdctl names this directory.
+    if directory.file_name().is_none_or(|name| name != id) {
+        return Vec::new();
+    }
+    let (path, root) = (directory.join(FILE), root.to_owned());
+    let read = tokio::task::spawn_blocking(move || read(&path, &root));
+    match read.await.ok().flatten() {
         Some(File::Config { ports }) => ports.unwrap_or_default(),
         Some(File::List(ports)) => ports,
         None => Vec::new(),
     }
 }
 
-async fn read(path: &Path, root: &Path) -> Option<File> {
+fn read(path: &Path, root: &Path) -> Option<File> {
     let path = host_path::resolve(root, path).filter(|path| path.is_file())?;
-    let file = tokio::fs::File::open(path).await.ok()?;
     let mut json = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut json).await.ok()?;
+    std::fs::File::open(path).ok()?.take(MAX_FILE).read_to_end(&mut json).ok()?;
     serde_json::from_slice(&json).ok()
 }
 
@@ -76,7 +81,7 @@ mod tests {
     async fn ports_of(labels: &[(&str, &str)], root: &Path) -> Vec<String> {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let shown = |port: &PublishedPort| format!("{}:{}", port.address, port.port);
-        published(&ports(&labels, root).await).iter().map(shown).collect()
+        published(&ports("0a1b", &labels, root).await).iter().map(shown).collect()
     }
 
     #[tokio::test]
@@ -100,6 +105,10 @@ mod tests {
             std::fs::write(here.join(FILE), &text).unwrap();
             assert_eq!(ports_of(&state, root.path()).await, expected, "{text}");
         }
+        std::fs::write(here.join(FILE), LIST).unwrap();
+        std::fs::rename(&here, here.with_file_name("other")).unwrap();
+        let others = directory.replace("0a1b", "other");
+        assert!(ports_of(&[(STATE_DIRECTORY, &others)], root.path()).await.is_empty(), "an image's label");
         let label = r#"[{"HostPort":9090,"Protocol":"tcp"}]"#;
         let both = [(LABEL, label), (STATE_DIRECTORY, directory)];
         assert_eq!(ports_of(&both, root.path()).await, ["0.0.0.0:9090"]);

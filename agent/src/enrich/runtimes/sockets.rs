@@ -29,21 +29,14 @@ const OF_NODE: [(Kind, &str); 8] = [
 ];
 /// Sockets of users' own runtimes, below `/run/user/<uid>`.
 const OF_USERS: [(Kind, &str); 2] = [(Kind::Docker, "docker.sock"), (Kind::Podman, "podman/podman.sock")];
-/// podman's lists of containers, which are read where no service listens: one for each driver of its storage, and one more
-/// for containers that go when they end (`--rm`, all of Quadlet's), which a transient store keeps on its own below /run.
-const LISTS: [&str; 12] = [
-    "/var/lib/containers/storage/overlay-containers/containers.json",
-    "/var/lib/containers/storage/overlay-containers/volatile-containers.json",
-    "/run/containers/storage/overlay-containers/volatile-containers.json",
-    "/var/lib/containers/storage/vfs-containers/containers.json",
-    "/var/lib/containers/storage/vfs-containers/volatile-containers.json",
-    "/run/containers/storage/vfs-containers/volatile-containers.json",
-    "/var/lib/containers/storage/btrfs-containers/containers.json",
-    "/var/lib/containers/storage/btrfs-containers/volatile-containers.json",
-    "/run/containers/storage/btrfs-containers/volatile-containers.json",
-    "/var/lib/containers/storage/zfs-containers/containers.json",
-    "/var/lib/containers/storage/zfs-containers/volatile-containers.json",
-    "/run/containers/storage/zfs-containers/volatile-containers.json",
+/// Drivers of podman's storage.
+const DRIVERS: [&str; 4] = ["overlay", "vfs", "btrfs", "zfs"];
+/// podman's lists of containers, which are read where no service listens: where, and their names. Containers that go when
+/// they end (`--rm`, all of Quadlet's) have a list of their own, which a transient store keeps below /run.
+const LISTS: [(&str, &str); 3] = [
+    ("/var/lib/containers/storage", "containers.json"),
+    ("/var/lib/containers/storage", "volatile-containers.json"),
+    ("/run/containers/storage", "volatile-containers.json"),
 ];
 const USERS: &str = "/run/user";
 /// A longer path cannot be connected to (`sun_path` of unix(7), less its final zero).
@@ -83,7 +76,7 @@ pub(super) struct Socket {
     pub(super) name: PathBuf,
     /// Its path here.
     pub(super) path: PathBuf,
-    /// The root below which it was found: other files of the same host are there too.
+    /// The root below which it was found: the host's, or the agent's own where it was mounted.
     pub(super) root: PathBuf,
     /// A user's socket, held so that what was judged is what is connected to, or one whose path is too long here; either
     /// is reached through `path`.
@@ -168,11 +161,7 @@ impl Sockets {
             }
         }
         if kind == Kind::Podman && self.usual {
-            let list = |name: &&str| {
-                let name = PathBuf::from(name);
-                self.place(&name).map(|place| Socket::at(name, place))
-            };
-            found.extend(LISTS.iter().filter_map(list));
+            found.extend(lists().filter_map(|name| Some(Socket::at(name.clone(), self.place(&name)?))));
         }
         found
     }
@@ -226,6 +215,16 @@ impl Sockets {
     fn place(&self, name: &Path) -> Option<(PathBuf, PathBuf)> {
         self.roots.iter().find_map(|root| Some((root.clone(), host_path::resolve(root, name)?)))
     }
+}
+
+/// The names of podman's lists.
+fn lists() -> impl Iterator<Item = PathBuf> {
+    let of_driver = |driver: &'static str| {
+        LISTS
+            .iter()
+            .map(move |(store, file)| Path::new(store).join(format!("{driver}-containers")).join(file))
+    };
+    DRIVERS.into_iter().flat_map(of_driver)
 }
 
 #[cfg(test)]
@@ -383,7 +382,13 @@ mod tests {
             fs::write(&path, "").unwrap();
             path
         };
-        let lists = LISTS.map(|list| place(&list[1..]));
+        let lists = [
+            "var/lib/containers/storage/overlay-containers/containers.json",
+            "var/lib/containers/storage/overlay-containers/volatile-containers.json",
+            "run/containers/storage/overlay-containers/volatile-containers.json",
+            "var/lib/containers/storage/zfs-containers/volatile-containers.json",
+        ]
+        .map(place);
         let service = place("run/podman/podman.sock");
         let found = Sockets::of_host(machine.path(), Vec::new()).of_node(Kind::Podman);
         let own: Vec<_> = found.iter().filter(|socket| socket.path.starts_with(machine.path())).collect();

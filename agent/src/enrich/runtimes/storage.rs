@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use serde::Deserialize;
-use tokio::fs::File;
+use tokio::fs::OpenOptions;
 use tokio::io::AsyncReadExt;
 
 use crate::enrich::keep;
@@ -36,7 +37,9 @@ struct Metadata {
 pub(super) async fn inspect(file: &Path, id: &str) -> Result<ContainerMetadata, InspectError> {
     let unreachable =
         |error: std::io::Error| InspectError::Unreachable(format!("{}: {error}", file.display()));
-    let opened = File::open(file).await.map_err(unreachable)?;
+    // Whoever made a pipe of it does not hold the agent up.
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(file).await.map_err(unreachable)?;
     let mut json = Vec::new();
     opened.take(MAX_FILE).read_to_end(&mut json).await.map_err(unreachable)?;
     find(&json, id)
@@ -76,6 +79,16 @@ mod tests {
     #[test]
     fn what_is_no_list_is_malformed() {
         assert!(matches!(find(b"[{", "one"), Err(InspectError::Malformed(_))));
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_no_list() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("containers.json");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(20), inspect(&pipe, "one")).await;
+        assert!(matches!(answer, Ok(Err(InspectError::Malformed(_)))), "{answer:?}");
     }
 
     #[tokio::test]

@@ -156,8 +156,8 @@ impl Bus {
 
     fn error(&self, error: &zbus::Error) -> UnitError {
         match error {
-            // Words of systemd's own, as NoSuchUnit.
-            zbus::Error::MethodError(..) => UnitError::Unknown,
+            // As NoSuchUnit. Others are of trouble that passes.
+            zbus::Error::MethodError(name, ..) if name.starts_with(MANAGER) => UnitError::Unknown,
             // Not the name of a unit, or one that is gone since its object was named.
             zbus::Error::FDO(error) if is_about_unit(error) => UnitError::Unknown,
             error => UnitError::Unreachable(format!("{}: {error}", self.name)),
@@ -172,7 +172,7 @@ fn main_trigger(triggers: Vec<String>) -> Option<String> {
 
 /// Whether an error is about what was asked for, and not about whom.
 fn is_about_unit(error: &fdo::Error) -> bool {
-    matches!(error, fdo::Error::InvalidArgs(_) | fdo::Error::UnknownObject(_) | fdo::Error::UnknownMethod(_))
+    matches!(error, fdo::Error::InvalidArgs(_) | fdo::Error::UnknownObject(_))
 }
 
 /// Whether an object has no such property: only services have a type.

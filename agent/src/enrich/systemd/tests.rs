@@ -89,13 +89,23 @@ async fn answer(connection: &Connection, call: &Message) {
         let object = match unit.as_str() {
             "web.service" => "/org/freedesktop/systemd1/unit/web_2eservice",
             "backup.service" => "/org/freedesktop/systemd1/unit/backup_2eservice",
+            "gone.service" => "/org/freedesktop/systemd1/unit/gone_2eservice",
             "hang.service" => return,
-            _ => {
-                let error = "org.freedesktop.systemd1.NoSuchUnit";
+            other => {
+                let error = match other {
+                    "masked.service" => "org.freedesktop.systemd1.UnitMasked",
+                    "bad name" => "org.freedesktop.DBus.Error.InvalidArgs",
+                    "busy.service" => "System.Error.EBUSY",
+                    _ => "org.freedesktop.systemd1.NoSuchUnit",
+                };
                 return connection.reply_error(&header, error, &"not loaded").await.unwrap();
             }
         };
         return connection.reply(&header, &ObjectPath::try_from(object).unwrap()).await.unwrap();
+    }
+    if path.ends_with("/gone_2eservice") {
+        let error = "org.freedesktop.DBus.Error.UnknownObject";
+        return connection.reply_error(&header, error, &"no such object").await.unwrap();
     }
     let (interface, name): (String, String) = call.body().deserialize().unwrap();
     let is_web = path.ends_with("/web_2eservice");
@@ -263,16 +273,24 @@ async fn a_systemd_that_was_restarted_is_asked_again_at_once() {
 }
 
 #[tokio::test]
-async fn a_task_that_has_ended_is_replaced() {
+async fn what_is_said_of_one_unit_is_not_said_of_systemd() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("private");
     systemd(&socket);
-    let mut asker = Asker::with(vec![Socket::Private(socket)], TIMEOUT, CancellationToken::new());
-    assert_eq!(ask(&mut asker, "web.service").await, Ok(properties("notify", "")));
-    let running = asker.running.as_mut().unwrap();
-    running.task.abort();
-    assert!(running.answers.recv().await.is_none(), "it has ended");
-    assert_eq!(ask(&mut asker, "web.service").await, Ok(properties("notify", "")));
+    let mut client = Client::new(Sockets::new(vec![Socket::Private(socket)]), TIMEOUT, Arc::default());
+    for unit in ["other.service", "masked.service", "gone.service", "bad name"] {
+        assert_eq!(client.properties(unit).await, Err(UnitError::Unknown), "{unit}");
+    }
+    let Err(UnitError::Unreachable(reason)) = client.properties("busy.service").await else { panic!() };
+    assert!(reason.contains("EBUSY"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer() {
+    let panics = async { panic!("a line of nonsense") };
+    let answer: Result<(), UnitError> = survive(panics).await;
+    assert!(matches!(answer, Err(UnitError::Unreachable(_))), "{answer:?}");
+    assert_eq!(survive(async { Ok(1) }).await, Ok(1));
 }
 
 #[test]

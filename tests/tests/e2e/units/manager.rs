@@ -14,8 +14,12 @@ use sonde_tests::wait;
 use super::Unit;
 
 /// What it takes.
-pub const NEEDS: [Need; 4] =
-    [Need::File("/lib/systemd/systemd"), Need::Tool("systemctl"), Need::Tool("unshare"), Need::Tool("mount")];
+pub const NEEDS: [Need; 4] = [
+    Need::File("/lib/systemd/systemd"),
+    Need::Tool("systemctl"),
+    Need::Tool("unshare"),
+    Need::Tool("mountpoint"),
+];
 
 /// Of v1 only the hierarchies of its own group may be mounted: it makes groups in all that it sees. It also wants to see
 /// that the machine runs systemd, which it tells by a directory.
@@ -73,8 +77,8 @@ fn write(directory: &Path, (name, kind, triggers): &Unit) {
     fs::write(directory.join(name), service).expect("write a service");
     for trigger in *triggers {
         let section = match trigger.rsplit_once('.') {
-            Some((_, "timer")) => "[Timer]\nOnActiveSec=1h\n",
-            Some((_, "socket")) => "[Socket]\nListenFIFO=%t/%N\n",
+            Some((_, "timer")) => format!("[Timer]\nOnActiveSec=1h\nUnit={name}\n"),
+            Some((_, "socket")) => format!("[Socket]\nListenFIFO=%t/%N\nService={name}\n"),
             _ => panic!("{trigger} is neither a timer nor a socket"),
         };
         fs::write(directory.join(trigger), format!("{NEVER}{section}")).expect("write a trigger");

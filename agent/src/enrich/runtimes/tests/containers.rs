@@ -1,5 +1,7 @@
 //! What is read of each kind's answers, field by field.
 
+use std::path::PathBuf;
+
 use super::stand_in::{Answers, field, pair, text};
 use super::*;
 use crate::enrich::{Mount, PublishedPort};
@@ -117,6 +119,27 @@ async fn containerd_describes_a_container_of_nerdctl_in_its_namespace() {
     assert_eq!(metadata.name, "web");
     assert_eq!(metadata.published, published(&["127.0.0.1"], 8080));
     assert_eq!(metadata.mounts[1], mount("/data", "/srv/nerdctl/data", Some("data")));
+}
+
+/// A directory as nerdctl has it of a container; the answers of a stand-in capture nothing.
+fn state_directory() -> PathBuf {
+    std::env::temp_dir().join(format!("sonde-nerdctl-{}", std::process::id())).join("abc")
+}
+
+#[tokio::test]
+async fn containerd_leads_to_the_ports_that_nerdctl_keeps_in_a_file() {
+    std::fs::create_dir_all(state_directory()).unwrap();
+    let config =
+        r#"{"portMappings":[{"HostPort":8080,"ContainerPort":80,"Protocol":"tcp","HostIP":"127.0.0.1"}]}"#;
+    std::fs::write(state_directory().join("network-config.json"), config).unwrap();
+    let metadata = inspect(Kind::Containerd, Runtime::Containerd, |path, namespace, _| {
+        let is_asked = path.ends_with("/Get") && namespace == "k8s.io";
+        let label = state_directory().display().to_string();
+        is_asked.then(|| field(1, &container(&[("nerdctl/state-dir", &label)])))
+    });
+    let published_ports = metadata.await.map(|metadata| metadata.published);
+    std::fs::remove_dir_all(state_directory().parent().unwrap()).unwrap();
+    assert_eq!(published_ports, Ok(published(&["127.0.0.1"], 8080)));
 }
 
 #[tokio::test]
