@@ -25,6 +25,7 @@ use crate::model::BootNanos;
 use crate::registry::catalog::node;
 use crate::registry::{Labels, Metric};
 use interfaces::Speeds;
+use processors::CpuTimes;
 
 pub use disks::Disk;
 pub use emit::emit;
@@ -58,6 +59,7 @@ pub struct NodeReader {
     proc_root: PathBuf,
     filesystems: Filesystems,
     speeds: Speeds,
+    cpu_times: CpuTimes,
     cloud: Cloud,
     gpus: Gpus,
     failures: u64,
@@ -70,14 +72,16 @@ impl NodeReader {
     pub fn new(proc_root: impl Into<PathBuf>, cloud: Cloud, gpus: Gpus) -> Self {
         let proc_root = proc_root.into();
         let (filesystems, speeds) = (Filesystems::default(), Speeds::default());
-        Self { proc_root, filesystems, speeds, cloud, gpus, failures: 0, absent: Vec::new() }
+        let cpu_times = CpuTimes::default();
+        Self { proc_root, filesystems, speeds, cpu_times, cloud, gpus, failures: 0, absent: Vec::new() }
     }
 
     /// Reads everything. Takes a millisecond or two; a local file system that does not answer makes it wait for 50 ms.
     /// Speeds of links come later, mostly with the next look.
     pub fn read(&mut self, now: BootNanos) -> Node {
         let proc_root = &self.proc_root;
-        let look = sources::read(proc_root);
+        let mut look = sources::read(proc_root);
+        self.cpu_times.hold(&mut look.numbers);
         let disks = disks::read(&proc_root.join("diskstats"));
         let sysfs = interfaces::sysfs(proc_root);
         let mut interfaces = interfaces::read(proc_root, sysfs.as_deref());

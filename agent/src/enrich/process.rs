@@ -34,8 +34,7 @@ pub fn executable(proc_root: &Path, pid: HostPid) -> Executable {
         return if name.is_empty() { Executable::Unknown } else { Executable::File(name.into()) };
     }
     // Zombies have no link either: only the flag tells a thread of the kernel.
-    let stat = fs::read_to_string(directory.join("stat")).ok();
-    match stat.as_deref().and_then(Stat::parse) {
+    match stat(&directory).as_deref().and_then(Stat::parse) {
         Some(stat) if stat.flags & PF_KTHREAD != 0 => Executable::Kernel,
         _ => Executable::Unknown,
     }
@@ -109,7 +108,7 @@ fn read_task(
     id_of: &mut impl FnMut(&CgroupLines) -> (CgroupId, CgroupId),
 ) -> Option<Task> {
     let directory = proc_root.join(pid.0.to_string());
-    let stat = fs::read_to_string(directory.join("stat")).ok()?;
+    let stat = stat(&directory)?;
     let stat = Stat::parse(&stat)?;
     let (v1, v2) = id_of(&cgroups(proc_root, pid));
     let started = UptimeNanos(stat.start_ticks.saturating_mul(1_000_000_000 / ticks_per_second()));
@@ -138,10 +137,16 @@ fn ticks_per_second() -> u64 {
 /// Whether a process is there that started so many nanoseconds after boot, suspended time included; of one whose start is
 /// unknown (0), whether its number is in use. Numbers are used again: `pid_max` may be as low as 32,768.
 pub fn is_alive(proc_root: &Path, pid: HostPid, started_ns: u64) -> bool {
-    let Ok(stat) = fs::read_to_string(proc_root.join(pid.0.to_string()).join("stat")) else { return false };
+    let Some(stat) = stat(&proc_root.join(pid.0.to_string())) else { return false };
     // The kernel rounds down as well (`nsec_to_clock_t`, kernel/time/time.c).
     let ticks = started_ns / (1_000_000_000 / ticks_per_second());
     started_ns == 0 || Stat::parse(&stat).is_some_and(|stat| stat.start_ticks == ticks)
+}
+
+/// The line of a process. Its name may be any bytes, as half a letter where the kernel has cut it.
+fn stat(directory: &Path) -> Option<String> {
+    let bytes = fs::read(directory.join("stat")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The few fields of `/proc/<pid>/stat` that are needed.
@@ -209,6 +214,16 @@ mod tests {
         assert_eq!([at(10, 250), at(10, 249), at(10, 251), at(11, 250)], [true, false, false, false]);
         assert!(is_alive(root.path(), HostPid(10), 0), "an unknown start is any");
         assert!(!is_alive(root.path(), HostPid(11), 0));
+    }
+
+    #[test]
+    fn a_name_of_any_bytes_is_a_process() {
+        let root = tempfile::tempdir().unwrap();
+        process(root.path(), 10, "x", 0, None);
+        let stat = b"10 (\xd1\x81\xd0) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 250 0 0\n";
+        fs::write(root.path().join("10/stat"), stat).unwrap();
+        assert!(is_alive(root.path(), HostPid(10), 250 * (1_000_000_000 / ticks_per_second())));
+        assert_eq!(walk(root.path(), |_| (CgroupId(0), CgroupId(0))).unwrap().len(), 1);
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub(super) fn sysfs(proc_root: &Path) -> Option<PathBuf> {
 
 /// Whether the agent is in process 1's network namespace. Where the names of namespaces are closed, the same local
 /// addresses say so: no two namespaces of a machine have them.
-fn shares_namespace(proc_root: &Path) -> bool {
+pub(super) fn shares_namespace(proc_root: &Path) -> bool {
     let name = |process: &str| fs::read_link(proc_root.join(process).join("ns/net")).ok();
     match (name("self"), name("1")) {
         (Some(own), Some(host)) => own == host,

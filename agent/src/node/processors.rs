@@ -1,11 +1,13 @@
 //! What the CPUs and those who want them do: `/proc/stat`, `/proc/loadavg`, `/proc/pressure`, and the kernel's
 //! other small counters.
 
+use std::sync::Arc;
+
 use procfs::{FromReadSI, KernelStats};
 
 use super::number::{Number, integer};
-use crate::registry::Metric;
 use crate::registry::catalog::node;
+use crate::registry::{Labels, Metric};
 
 /// CPU time by mode since boot, CPUs that are online, tasks and switches. A mode that the kernel does not know is absent.
 pub(super) fn stat(text: &str) -> Option<Vec<Number>> {
@@ -35,6 +37,30 @@ pub(super) fn stat(text: &str) -> Option<Vec<Number>> {
     ];
     let plain = plain.into_iter().filter_map(|(metric, value)| Some(Number::plain(metric, value?)));
     Some(modes.chain(plain).collect())
+}
+
+/// CPU times as counters: the kernel takes idle and iowait back now and then (proc(5)), and Prometheus would count all of
+/// it anew.
+#[derive(Debug, Default)]
+pub(super) struct CpuTimes(Vec<(Arc<Labels>, f64)>);
+
+impl CpuTimes {
+    /// More than is ever taken back, in seconds: a CPU has gone, with its times.
+    const LARGE: f64 = 3.0;
+
+    /// Shows no less than before.
+    pub(super) fn hold(&mut self, numbers: &mut [Number]) {
+        let usage = &node::RESOURCES_CPU_USAGE_SECONDS_TOTAL;
+        for number in numbers.iter_mut().filter(|number| number.metric.name == usage.name) {
+            match self.0.iter_mut().find(|(mode, _)| *mode == number.own) {
+                Some((_, shown)) if number.value < *shown && *shown - number.value < Self::LARGE => {
+                    number.value = *shown;
+                }
+                Some((_, shown)) => *shown = number.value,
+                None => self.0.push((number.own.clone(), number.value)),
+            }
+        }
+    }
 }
 
 /// Seconds since boot are the first word.

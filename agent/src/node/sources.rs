@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::number::Number;
-use super::{memory, processors, sockets};
+use super::number::{Number, integer};
+use super::{interfaces, memory, processors, sockets};
 use crate::registry::Metric;
 use crate::registry::catalog::node;
 
@@ -139,7 +139,25 @@ pub(super) fn read(proc_root: &Path) -> Look {
         look.failures += u64::from(!may_lack);
         look.absent.push((source.metric, format!("{}: {reason}", source.path)));
     }
+    count_conntrack(proc_root, &mut look);
     look
+}
+
+/// The number of connections that are tracked has a second source, of the agent's own network namespace. Many
+/// distributions build without the first one.
+fn count_conntrack(proc_root: &Path, look: &mut Look) {
+    const COUNT: &str = "sys/net/netfilter/nf_conntrack_count";
+    let entries = &node::NF_CONNTRACK_ENTRIES;
+    let Some(at) = look.absent.iter().position(|(metric, _)| metric.name == entries.name) else { return };
+    if !interfaces::shares_namespace(proc_root) {
+        return;
+    }
+    let count = text(&proc_root.join(COUNT)).ok().and_then(|text| integer(text.trim()));
+    if let Some(count) = count {
+        look.numbers.push(Number::plain(entries, count));
+        // What was lost is told by the first one only.
+        look.absent[at].0 = &node::NF_CONNTRACK_DROPS_TOTAL;
+    }
 }
 
 /// `psi=0` leaves the files there and refuses to open them.

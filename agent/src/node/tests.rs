@@ -185,6 +185,47 @@ fn value(read: &Node, name: &str) -> f64 {
 }
 
 #[test]
+fn tracked_connections_are_counted_without_their_statistics() {
+    let host = Host::new(&[("sys/net/netfilter/nf_conntrack_count", "321\n")]);
+    for process in ["self", "1"] {
+        let directory = host.0.path().join(process).join("ns");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::os::unix::fs::symlink("net:[4026531840]", directory.join("net")).unwrap();
+    }
+    let mut reader = NodeReader::new(host.0.path(), Cloud::none(), Gpus::none());
+    let read = reader.read(BootNanos(1));
+    assert_eq!(value(&read, "node_nf_conntrack_entries"), 321.0);
+    let is_absent = |reader: &NodeReader, name| reader.absent.iter().any(|(metric, _)| metric.name == name);
+    assert!(is_absent(&reader, "node_nf_conntrack_drops_total"));
+    assert!(!is_absent(&reader, "node_nf_conntrack_entries"));
+    // Another namespace's number is not the host's.
+    std::fs::remove_file(host.0.path().join("self/ns/net")).unwrap();
+    std::os::unix::fs::symlink("net:[4026532001]", host.0.path().join("self/ns/net")).unwrap();
+    reader.read(BootNanos(2));
+    assert!(is_absent(&reader, "node_nf_conntrack_entries"));
+}
+
+#[test]
+fn times_that_the_kernel_takes_back_are_not_shown_so() {
+    let host = Host::new(&[]);
+    let mut reader = NodeReader::new(host.0.path(), Cloud::none(), Gpus::none());
+    let ticks = rustix::param::clock_ticks_per_second();
+    let mut shown = |idle: u64| {
+        let stat = format!(
+            "cpu 1 2 3 {} 5\ncpu0 1 2 3 {} 5\nctxt 1\nbtime 1\nprocesses 1\n",
+            idle * ticks,
+            idle * ticks
+        );
+        std::fs::write(host.0.path().join("stat"), stat).unwrap();
+        let read = reader.read(BootNanos(1));
+        let idle = read.numbers.iter().find(|number| number.own.get("mode") == Some("idle"));
+        idle.expect("idle time").value
+    };
+    assert_eq!([10, 11, 9, 10, 12].map(&mut shown), [10.0, 11.0, 11.0, 11.0, 12.0]);
+    assert_eq!(shown(2), 2.0, "a CPU has gone");
+}
+
+#[test]
 fn what_cannot_be_read_is_absent_and_counted() {
     let host = Host::new(&[("uptime", "garbage"), ("stat", "cpu\n"), ("pressure/io", "some total=x\n")]);
     let mut reader = NodeReader::new(host.0.path(), Cloud::none(), Gpus::none());

@@ -35,6 +35,18 @@ impl DiskNames {
         self.0.get(&device).map(|name| &**name)
     }
 
+    /// The device behind a path below `/dev`. The device mapper's paths have names of their own, which sysfs knows.
+    pub(super) fn device_at(&self, path: &str, sys: &Path) -> Option<DeviceId> {
+        let name = path.strip_prefix("/dev/")?;
+        let Some(mapped) = name.strip_prefix("mapper/") else { return self.device(name) };
+        let is_it = |disk: &str| {
+            let named = files::text(&sys.join("block").join(disk).join("dm/name"));
+            named.is_some_and(|named| named.trim_end() == mapped)
+        };
+        let mut mapper = self.0.iter().filter(|(_, disk)| disk.starts_with("dm-"));
+        mapper.find(|(_, disk)| is_it(disk)).map(|(device, _)| *device)
+    }
+
     /// The device with a name.
     pub(super) fn device(&self, name: &str) -> Option<DeviceId> {
         self.0.iter().find(|(_, known)| &***known == name).map(|(device, _)| *device)
@@ -68,6 +80,20 @@ mod tests {
 
     fn device(text: &str) -> DeviceId {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_device_mappers_names_are_in_sysfs() {
+        let sys = tempfile::tempdir().unwrap();
+        for (disk, name) in [("dm-0", "luks-8a1f\n"), ("dm-1", "vg-root\n")] {
+            std::fs::create_dir_all(sys.path().join("block").join(disk).join("dm")).unwrap();
+            std::fs::write(sys.path().join("block").join(disk).join("dm/name"), name).unwrap();
+        }
+        let names = DiskNames::parse(" 253 0 dm-0 1\n 253 1 dm-1 1\n 8 1 sda1 1\n");
+        let at = |path| names.device_at(path, sys.path());
+        assert_eq!(at("/dev/mapper/vg-root"), Some(device("253:1")));
+        assert_eq!(at("/dev/sda1"), Some(device("8:1")));
+        assert_eq!((at("/dev/mapper/none"), at("tmpfs")), (None, None));
     }
 
     #[test]

@@ -85,7 +85,8 @@ impl Unified {
         };
         let reason =
             "the kernel counts no pressure: it takes CONFIG_PSI, and `psi=1` where that is off by default";
-        (!root.join("cpu.pressure").exists()).then(|| reason.to_owned())
+        // Before Linux 6.1 the files are there in any case, and refuse to be read.
+        fs::read(root.join("cpu.pressure")).is_err().then(|| reason.to_owned())
     }
 
     /// Why a controller that is in no v1 hierarchy is not in this one either.

@@ -78,7 +78,8 @@ pub(super) fn tasks(files: &mut Files<'_>) -> Tasks {
     Tasks { current: files.number("pids.current"), limit: files.number("pids.max") }
 }
 
-/// Lines of the form `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0`. A device without I/O has no pairs.
+/// Lines of the form `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0`. A device without I/O has no pairs; from Linux 5.15
+/// to 5.18 it has no line end either, so that several devices stand before the pairs of the last.
 pub(super) fn disks(files: &mut Files<'_>) -> Vec<DiskIo> {
     let text = files.text("io.stat").unwrap_or_default();
     let mut disks: Vec<DiskIo> = text.lines().filter_map(disk).collect();
@@ -88,10 +89,10 @@ pub(super) fn disks(files: &mut Files<'_>) -> Vec<DiskIo> {
 }
 
 fn disk(line: &str) -> Option<DiskIo> {
-    let mut words = line.split_ascii_whitespace();
-    let device: DeviceId = words.next()?.parse().ok()?;
+    let names = line.split_ascii_whitespace().take_while(|word| !word.contains('='));
+    let device: DeviceId = names.last()?.parse().ok()?;
     let mut disk = DiskIo::new(device);
-    for (key, value) in words.filter_map(|word| word.split_once('=')) {
+    for (key, value) in line.split_ascii_whitespace().filter_map(|word| word.split_once('=')) {
         let slot = match key {
             "rbytes" => &mut disk.read_bytes,
             "wbytes" => &mut disk.written_bytes,

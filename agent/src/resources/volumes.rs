@@ -4,6 +4,7 @@
 //! them for their size may block.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::DiskNames;
@@ -128,7 +129,7 @@ fn is_anonymous(name: &str) -> bool {
 fn block_device(mount: &Mount<'_>, names: &DiskNames) -> Option<(DeviceId, Option<DeviceId>)> {
     match mount.device.parse().ok().filter(|device| names.name(*device).is_some()) {
         Some(device) => Some((device, Some(device))),
-        None => Some((names.device(mount.source.strip_prefix("/dev/")?)?, None)),
+        None => Some((names.device_at(mount.source, Path::new("/sys"))?, None)),
     }
 }
 

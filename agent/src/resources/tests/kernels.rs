@@ -174,7 +174,7 @@ fn pressure_and_tasks_of_the_unified_hierarchy() {
 
 #[test]
 fn disks_of_the_unified_hierarchy() {
-    let text = "8:16 \n8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n\
+    let text = "8:16 \n7:7 (unknown) 8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n\
                 253:0 rbytes=9 wbytes=0 rios=1 wios=0 dbytes=0 dios=0 cost.usage=3 cost.wait=0\n254:0 \n";
     let (_root, mounts) = host(&[("cgroup2", "", "rw")], &[("docker/abc/io.stat", text)]);
     let disk =
