@@ -49,6 +49,8 @@ pub struct Config {
     pub container_deny: Vec<Regex>,
     /// Services of the system itself are hidden, though counted.
     pub hide_system_services: bool,
+    /// Whether the loopback of other network namespaces than the host's is told.
+    pub container_loopback: bool,
     /// Whether the runs of the kernel programs are counted and timed.
     pub program_statistics: bool,
     /// Younger workloads are hidden, though counted.

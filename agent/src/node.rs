@@ -8,7 +8,7 @@ mod disks;
 mod emit;
 mod filesystems;
 mod identity;
-mod interfaces;
+pub(crate) mod interfaces;
 mod memory;
 mod number;
 mod processors;

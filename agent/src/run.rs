@@ -18,6 +18,7 @@ use crate::gpu::Gpus;
 use crate::health::Board;
 use crate::kernel::{FeatureId, FeatureStatus, Kernel, Options, Unwanted};
 use crate::networks::NodeTotals;
+use crate::node::interfaces::host_netns;
 use crate::node::{NodeIdentity, NodeReader};
 use crate::observer::{self, Parts};
 use crate::registry::{Labels, SeriesCaps};
@@ -212,6 +213,7 @@ fn limits(config: &Config) -> Limits {
         backlogs,
         round_trips,
         ephemeral_ports: config.ephemeral_ports.clone(),
+        loopback_of: if config.container_loopback { None } else { host_netns(&config.proc_root) },
     }
 }
 

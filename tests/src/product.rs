@@ -30,9 +30,10 @@ pub struct Sonde {
 }
 
 impl Sonde {
-    /// An agent that is not running yet.
+    /// An agent that is not running yet. It tells the loopback of other namespaces as well: most namespaces of the tests have
+    /// nothing else.
     pub fn agent() -> Self {
-        Self::new("sonde-agent").with("--scrape-interval", "1s")
+        Self::new("sonde-agent").with("--scrape-interval", "1s").with_env("SONDE_CONTAINER_LOOPBACK", "true")
     }
 
     /// A collector that is not running yet.

@@ -33,6 +33,7 @@ pub(super) fn build(sources: Sources, problems: &mut Problems) -> Config {
         scrape_interval: read.duration("scrape-interval", Duration::from_secs(1)..=Duration::from_secs(3600)),
         container_allow: read.regexes("container-allow"),
         container_deny: read.regexes("container-deny"),
+        container_loopback: read.switch("container-loopback"),
         hide_system_services: read.switch("hide-system-services"),
         min_container_age: read.duration("min-container-age", Duration::ZERO..=Duration::from_secs(86_400)),
         forget_after: read.duration("forget-after", Duration::from_secs(10)..=Duration::from_secs(86_400)),

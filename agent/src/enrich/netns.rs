@@ -20,8 +20,51 @@ pub(crate) const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// Whether a process is in a network namespace. Who holds a socket may be elsewhere: some proxies make their listeners in
 /// the namespaces of others.
 pub fn is_in(proc_root: &Path, pid: HostPid, netns: NetnsId) -> bool {
-    let link = fs::metadata(proc_root.join(pid.0.to_string()).join("ns/net"));
-    link.is_ok_and(|link| link.ino() == u64::from(netns.0))
+    id_at(&proc_root.join(pid.0.to_string())) == Some(netns)
+}
+
+/// The network namespace of the process with this directory, unless it is gone or closed to the agent.
+pub fn id_at(process: &Path) -> Option<NetnsId> {
+    let link = fs::metadata(process.join("ns/net")).ok()?;
+    u32::try_from(link.ino()).ok().map(NetnsId)
+}
+
+/// The local addresses of the network namespace of a process under which others may reach it: none that are valid on one
+/// link only, as each end of a pair to a container has one; none of the device on which kube-proxy's IPVS mode collects
+/// the addresses of all services, where `placed` tells those that have a place on another one.
+///
+/// # Errors
+/// As [`local_addresses`].
+pub fn reachable_addresses(
+    proc_root: &Path,
+    pid: HostPid,
+    placed: impl FnOnce(&Path) -> Vec<IpAddr>,
+) -> io::Result<Vec<IpAddr>> {
+    let mut found = local_addresses(proc_root, pid)?;
+    found.retain(|address| match address {
+        IpAddr::V4(address) => !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    });
+    let net = proc_root.join(pid.0.to_string()).join("net");
+    if has_interface(&net.join("dev"), OF_SERVICES) {
+        let placed = placed(&net);
+        found.retain(|address| address.is_loopback() || placed.contains(address));
+    }
+    Ok(found)
+}
+
+/// The device of kube-proxy's IPVS mode.
+pub(crate) const OF_SERVICES: &str = "kube-ipvs0";
+
+/// Whether `/proc/<pid>/net/dev` has an interface: lines are `name: numbers`.
+fn has_interface(dev: &Path, name: &str) -> bool {
+    let mut has = false;
+    // Without the file there is none.
+    let _ = files::lines(dev, MAX_BYTES, |line| {
+        has = line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
+        if has { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    has
 }
 
 /// The local addresses of the network namespace of a process, in order, IPv4 first. Of a namespace with more routes or
@@ -114,6 +157,30 @@ Local:
         let expected = ["10.0.0.7", "127.0.0.1", "::1", "fd00::2"];
         assert_eq!(of(), expected.map(|text| text.parse::<IpAddr>().unwrap()));
         assert_eq!(interface_v6(&root.path().join("5/net/if_inet6"))[0].0, "eth0");
+    }
+
+    #[test]
+    fn addresses_of_a_link_and_of_services_are_not_where_others_reach_it() {
+        let root = tempfile::tempdir().unwrap();
+        let net = root.path().join("5/net");
+        fs::create_dir_all(&net).unwrap();
+        let local = |address: &str| format!("     |-- {address}\n        /32 host LOCAL\n");
+        let addresses = ["10.0.0.7", "10.96.0.10", "127.0.0.1", "169.254.20.10"];
+        fs::write(net.join("fib_trie"), addresses.map(local).concat()).unwrap();
+        let if_inet6 = "fe80000000000000c8f2fffffe5a1b2c 05 40 20 80  veth1a2b\n\
+                        fd000000000000000000000000000002 02 40 00 80     eth0\n";
+        fs::write(net.join("if_inet6"), if_inet6).unwrap();
+        let of = || {
+            let placed = |_: &Path| vec!["10.0.0.7".parse().unwrap(), "fd00::2".parse().unwrap()];
+            let found = reachable_addresses(root.path(), HostPid(5), placed).unwrap();
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(of(), ["10.0.0.7", "10.96.0.10", "127.0.0.1", "fd00::2"]);
+        let dev = "Inter-|   Receive\n face |bytes\n    lo: 1 2\nkube-ipvs01: 0\n";
+        fs::write(net.join("dev"), dev).unwrap();
+        assert_eq!(of().len(), 4, "another device");
+        fs::write(net.join("dev"), format!("{dev}kube-ipvs0:       0\n")).unwrap();
+        assert_eq!(of(), ["10.0.0.7", "127.0.0.1", "fd00::2"]);
     }
 
     #[test]

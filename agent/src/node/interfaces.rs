@@ -11,6 +11,7 @@ use procfs::FromRead;
 use procfs::net::InterfaceDeviceStatus;
 
 use crate::enrich::netns;
+use crate::model::NetnsId;
 
 pub(super) use speeds::Speeds;
 
@@ -87,6 +88,18 @@ pub(super) fn read(proc_root: &Path, sysfs: Option<&Path>) -> Option<(Vec<Interf
     let hidden = interfaces.len().saturating_sub(MAX_INTERFACES);
     interfaces.truncate(MAX_INTERFACES);
     Some((interfaces, hidden))
+}
+
+/// The addresses of the network namespace at `net` that belong to an interface other than the one of services.
+pub fn placed(net: &Path) -> Vec<IpAddr> {
+    let told = addresses::read(net, addresses::source_towards).into_iter();
+    told.filter(|(interface, _)| interface != netns::OF_SERVICES).map(|(_, address)| address).collect()
+}
+
+/// The host's network namespace: process 1's, or the agent's own where that is closed to it and both are one.
+pub fn host_netns(proc_root: &Path) -> Option<NetnsId> {
+    let own = || netns::id_at(&proc_root.join("self")).filter(|_| shares_namespace(proc_root));
+    netns::id_at(&proc_root.join("1")).or_else(own)
 }
 
 /// The directory of interfaces that shows those of process 1. A sysfs shows the network namespace of whoever mounted it:

@@ -96,8 +96,9 @@ fn addresses<'a>(
     let shown = |workload: &WorkloadIx| view.workloads.is_exported(*workload, view.now);
     view.connections.listeners().iter().flat_map(move |listener| {
         let workload = listener.workload.filter(shown);
-        let expanded: Vec<SocketAddr> =
+        let mut expanded: Vec<SocketAddr> =
             if workload.is_some() { namespaces.expand(listener) } else { Vec::new() };
+        expanded.retain(|address| view.connections.is_told(listener.netns, address.ip()));
         let key = move |address| Some(BacklogKey { workload: workload?, address: Some(address) });
         expanded.into_iter().filter_map(key)
     })

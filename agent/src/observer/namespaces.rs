@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use crate::enrich::netns;
 use crate::model::{BootNanos, HostPid, NetnsId};
+use crate::node::interfaces;
 use crate::state::Listener;
 
 /// How long an answer is believed. Addresses of a namespace rarely change, and reading them costs two files.
 const FRESH_NS: u64 = 30_000_000_000;
-/// A wildcard of a namespace with more addresses is shown as it is: kube-proxy's IPVS mode gives a node thousands.
+/// A wildcard of a namespace with more addresses is shown as it is.
 const MOST_ADDRESSES: usize = 64;
 
 /// What is known of the namespaces that have listeners.
@@ -58,7 +59,7 @@ impl Namespaces {
         if !netns::is_in(&self.proc_root, pid, netns) {
             return None;
         }
-        let addresses = netns::local_addresses(&self.proc_root, pid).ok()?;
+        let addresses = netns::reachable_addresses(&self.proc_root, pid, interfaces::placed).ok()?;
         (!addresses.is_empty()).then_some((now, addresses))
     }
 

@@ -252,7 +252,22 @@ impl Connections {
         flow.establish(connect_ns);
     }
 
+    /// Whether an address of a network namespace is told at all. The loopback of a container is nobody else's: who reads
+    /// its addresses without the namespace takes them for the node's.
+    pub fn is_told(&self, netns: NetnsId, address: IpAddr) -> bool {
+        let is_own = |of: NetnsId| of == netns || netns == NetnsId(0);
+        !address.is_loopback() || self.limits.loopback_of.is_none_or(is_own)
+    }
+
+    /// Whether an outbound connection leads to an address that is told.
+    fn leads_to_told(&self, socket: &TcpSocket) -> bool {
+        direction(socket.role) == Direction::Inbound || self.is_told(socket.netns, socket.destination().ip())
+    }
+
     fn failed(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
+        if !self.is_told(socket.netns, socket.destination().ip()) {
+            return;
+        }
         let Some(workload) = owner else {
             self.stats.unowned += 1;
             return;
@@ -289,6 +304,9 @@ impl Connections {
         totals.add_connection(peer, direction);
         if let Some(counters) = socket.counters {
             totals.add(peer, counters.sent, counters.received);
+        }
+        if !self.leads_to_told(socket) {
+            return;
         }
         let Some((workload, peer)) = self.attribute(direction, (socket.netns, socket.local), socket, owner)
         else {
@@ -363,6 +381,7 @@ impl Connections {
         }
         let connection = Connection {
             flow: None,
+            is_told: self.leads_to_told(socket),
             counted: baseline,
             credited: baseline,
             is_credited: false,
@@ -379,10 +398,8 @@ impl Connections {
 
     /// Gives a connection its flow, as soon as its owner is known.
     fn own(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {
-        let Some(connection) = self.open.get(&socket.id).filter(|connection| connection.flow.is_none())
-        else {
-            return;
-        };
+        let waits = |connection: &&Connection| connection.is_told && connection.flow.is_none();
+        let Some(connection) = self.open.get(&socket.id).filter(waits) else { return };
         let (direction, local) = (connection.direction(), (connection.netns, connection.local));
         // Where it leads is asked once, maybe before its owner was known.
         let translated = TcpSocket { actual: Some(connection.actual), ..socket.clone() };
@@ -428,7 +445,7 @@ impl Connections {
                 let flow = self.flows.at(key, at);
                 flow.active = flow.active.saturating_sub(1);
             }
-            None => self.stats.unowned += 1,
+            None => self.stats.unowned += u64::from(connection.is_told),
         }
     }
 

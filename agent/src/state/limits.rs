@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::table::{Caps, Folded};
+use crate::model::NetnsId;
 
 /// What bounds the tables.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Limits {
     pub listeners: usize,
     /// Remote ports that are folded into the overflow, because nothing stable listens there.
     pub ephemeral_ports: Option<RangeInclusive<u16>>,
+    /// The only network namespace whose loopback is told; without one, that of all.
+    pub loopback_of: Option<NetnsId>,
 }
 
 /// What happened to the tables themselves.

@@ -1,9 +1,12 @@
 //! TCP: connects, failures and bytes of real containers in exact numbers, asked from real servers.
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::process::Command;
 
 use sonde_tests::cgroup::ServiceCgroup;
 use sonde_tests::docker::Container;
+use sonde_tests::exposition::Sample;
 use sonde_tests::netns::Netns;
 use sonde_tests::process::{Process, free_address, run};
 use sonde_tests::product::Sonde;
@@ -187,6 +190,41 @@ fn another_network_namespace_is_seen_with_its_owner() {
         ("container_net_tcp_successful_connects_total", &labels, 1.0),
         ("container_net_tcp_listen_info", &listener, 1.0),
     ]);
+}
+
+#[test]
+fn the_loopback_of_another_namespace_is_not_taken_for_the_nodes() {
+    require!(Need::Root, Need::Tool("ip"), Need::Tool("nsenter"));
+    let directory = tempfile::tempdir().expect("create a directory");
+    let namespace = Netns::new();
+    let (inside, outside) = (free_address().to_string(), free_address().to_string());
+    let start = |name: &str, mut command: Command, address: &str| {
+        command.args(["hold", address, "1"]);
+        Process::start_with_input(name, command, directory.path())
+    };
+    let _servers = [
+        serve(namespace.command(TRAFFIC), &inside, directory.path()),
+        serve(traffic(&[]), &outside, directory.path()),
+    ];
+    let _before = start("before", namespace.command(TRAFFIC), &inside);
+    let agent = Sonde::agent().with_env("SONDE_CONTAINER_LOOPBACK", "false").start();
+    let _after = [start("after", namespace.command(TRAFFIC), &inside), start("host", traffic(&[]), &outside)];
+    let id = ("container_id", "/host/traffic");
+    let seen = [id, ("listen_addr", inside.as_str())];
+    let host = [[id, ("destination", outside.as_str())], [id, ("listen_addr", outside.as_str())]];
+    agent.expect(&[
+        ("container_net_tcp_inbound_active_connections", &seen, 2.0),
+        ("container_net_tcp_active_connections", &host[0], 1.0),
+        ("container_net_tcp_listen_info", &host[1], 1.0),
+    ]);
+    let metrics = agent.metrics().expect("scrape");
+    let address = Some(&inside);
+    let told = |label| metrics.samples.iter().filter(move |sample| sample.labels.get(label) == address);
+    let name = |sample: &Sample| sample.labels.get("__name__").cloned();
+    let names: BTreeSet<String> = told("destination").filter_map(name).collect();
+    assert!(names.is_empty(), "{names:?}");
+    assert!(!told("listen_addr").filter_map(name).any(|name| name == "container_net_tcp_listen_info"));
+    assert_eq!(metrics.sum("sonde_agent_connections_unowned_total", &[]), 0.0);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::enrich::metadata::PublishedPort;
 use crate::enrich::netns;
 use crate::health::Absent;
 use crate::model::{BootNanos, HostPid, WorkloadIx};
+use crate::node::interfaces;
 use crate::registry::catalog::{container, tcp};
 use crate::registry::{Labels, Metric, SnapshotBuilder};
 use crate::resources::{self, Measure};
@@ -126,7 +127,8 @@ impl Workloads {
         let known = &mut self.host_addresses;
         if known.read_at.is_none_or(|at| now.since(at) >= REFRESH) {
             known.addresses =
-                netns::local_addresses(&self.settings.proc_root, HostPid(1)).unwrap_or_default();
+                netns::reachable_addresses(&self.settings.proc_root, HostPid(1), interfaces::placed)
+                    .unwrap_or_default();
             known.read_at = Some(now);
         }
     }

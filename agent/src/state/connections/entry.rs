@@ -24,6 +24,8 @@ pub enum Start {
 pub struct Connection {
     /// Where it counts, as soon as its owner is known.
     pub flow: Option<FlowKey>,
+    /// Whether it has a flow at all.
+    pub is_told: bool,
     /// What the node's totals have of it.
     pub counted: Counters,
     /// What its flow has of it; waits for the flow where none is known yet.

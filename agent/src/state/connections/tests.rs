@@ -18,6 +18,7 @@ pub(super) fn tables() -> Connections {
 /// The same caps for every table.
 pub(super) fn limits(caps: Caps) -> Limits {
     Limits {
+        loopback_of: None,
         connections: 1000,
         flows: caps,
         failures: caps,
@@ -316,4 +317,47 @@ proptest! {
         prop_assert_eq!(totals, Sum(1, total.0 + 1, total.1));
         prop_assert!(tables.is_empty());
     }
+}
+
+#[test]
+fn the_loopback_of_another_namespace_is_not_told_unless_asked_for() {
+    const HOST: NetnsId = NetnsId(1);
+    const POD: NetnsId = NetnsId(2);
+    let caps = Caps { workload: 10, node: 100 };
+    let mut tables = Connections::new(Limits { loopback_of: Some(HOST), ..limits(caps) });
+    let to = |kind, sock, netns, remote: &str| TcpSocket {
+        netns,
+        remote: remote.parse().unwrap(),
+        ..socket(kind, sock, 10)
+    };
+    let sidecar = |kind, sock| to(kind, sock, POD, "127.0.0.1:5432");
+    for (sock, socket) in [
+        (1, sidecar(SocketKind::Connected, 1)),
+        (2, to(SocketKind::Connected, 2, POD, "10.0.0.2:80")),
+        (3, to(SocketKind::Connected, 3, HOST, "127.0.0.1:5432")),
+    ] {
+        tables.handle(socket.clone(), Some(CLIENT), &mut ());
+        tables.handle(with((7, 7), TcpSocket { kind: SocketKind::Closed, ..socket }), Some(CLIENT), &mut ());
+        assert_eq!(tables.open.len(), 0, "{sock}");
+    }
+    // Only its end is known; it never began.
+    tables.handle(with((7, 7), sidecar(SocketKind::Closed, 4)), Some(CLIENT), &mut ());
+    tables.handle(sidecar(SocketKind::ConnectFailed, 5), Some(CLIENT), &mut ());
+    let mut peers: Vec<String> = tables.flows().iter().map(|(key, _)| format!("{:?}", key.peer)).collect();
+    peers.sort();
+    let direct = |address: &str| format!("{:?}", Peer::direct(address.parse().unwrap()));
+    assert_eq!(peers, [direct("10.0.0.2:80"), direct("127.0.0.1:5432")]);
+    assert_eq!((tables.failures().iter().count(), tables.stats().unowned), (0, 0));
+    // Who is accepted counts at the listener, wherever that is.
+    let accepted = TcpSocket {
+        role: Role::Inbound,
+        local: "127.0.0.1:5432".parse().unwrap(),
+        ..to(SocketKind::Accepted, 6, POD, "127.0.0.1:40000")
+    };
+    tables.handle(accepted, Some(SERVER), &mut ());
+    assert_eq!(tables.flows().iter().filter(|(key, _)| key.direction == Direction::Inbound).count(), 1);
+
+    let mut all = Connections::new(limits(caps));
+    all.handle(sidecar(SocketKind::Connected, 1), Some(CLIENT), &mut ());
+    assert_eq!(all.flows().iter().count(), 1);
 }
