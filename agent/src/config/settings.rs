@@ -113,7 +113,7 @@ pub static SETTINGS: &[Setting] = &[
         .coroot("container-denylist")
         .help("Hide containers whose container_id matches one of these"),
     Setting::switch("container-loopback", "false")
-        .help("Also tell connections and listeners of containers on the loopback of their own network namespace, as with a sidecar; a Coroot server takes their addresses for the node's"),
+        .help("Also tell destinations, failed attempts and listen addresses on the loopback of containers' own network namespaces, as of a sidecar; a Coroot server takes such addresses for the node's"),
     Setting::switch("hide-system-services", "false")
         .coroot("skip-systemd-system-services")
         .help("Hide systemd's own services, and those that run once, by a timer, or for the bus"),

@@ -11,8 +11,8 @@ use std::path::Path;
 use crate::model::{HostPid, NetnsId};
 use crate::resources::files;
 
-/// Addresses that are looked at in one namespace; a node of a large cluster has a few hundred.
-const MAX_ADDRESSES: usize = 4096;
+/// Addresses that are looked at in one namespace; with kube-proxy's IPVS mode a node has one for each service.
+const MAX_ADDRESSES: usize = 32_768;
 
 /// What is read of one of the files below: 4 MiB hold some 70,000 routes, and every address stands among them twice.
 pub(crate) const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -188,7 +188,7 @@ Local:
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("fib_trie");
         let leaf = |number: u32| format!("|-- {}\n   /32 host LOCAL\n", Ipv4Addr::from(0x0a00_0000 + number));
-        fs::write(&path, (0..5000).map(leaf).collect::<String>()).unwrap();
+        fs::write(&path, (0..40_000).map(leaf).collect::<String>()).unwrap();
         assert_eq!(local_v4(&path).unwrap().len(), MAX_ADDRESSES);
         let route = "|-- 10.0.0.0\n   /24 universe UNICAST\n";
         let routes = route.repeat(MAX_BYTES as usize / route.len() + 1);

@@ -63,7 +63,8 @@ pub struct CgroupLines {
 /// Reads the cgroups of a process. A process that is gone has none.
 pub fn cgroups(proc_root: &Path, pid: HostPid) -> CgroupLines {
     let path = proc_root.join(pid.0.to_string()).join("cgroup");
-    fs::read_to_string(path).map(|text| parse_cgroups(&text)).unwrap_or_default()
+    // A directory's name may be any bytes.
+    fs::read(path).map(|bytes| parse_cgroups(&String::from_utf8_lossy(&bytes))).unwrap_or_default()
 }
 
 /// Lines are `<hierarchy>:<controllers>:<path>`.

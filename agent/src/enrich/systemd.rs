@@ -67,6 +67,9 @@ pub enum UnitError {
     /// There is no systemd to ask.
     #[error("{0}")]
     Absent(String),
+    /// systemd has an answer, but failed to find out. It may do better later.
+    #[error("{0}")]
+    Failed(String),
     /// systemd cannot be reached, or does not answer.
     #[error("{0}")]
     Unreachable(String),
@@ -238,7 +241,7 @@ impl Client {
             Err(UnitError::Unreachable(format!("no answer from {socket} in {:?}", self.timeout)))
         });
         match &answer {
-            Ok(_) | Err(UnitError::Unknown) => {
+            Ok(_) | Err(UnitError::Unknown | UnitError::Failed(_)) => {
                 self.pause = PAUSE.0;
                 self.set(Status::Connected(socket));
             }

@@ -69,8 +69,10 @@ pub fn emit_containers(
 
 /// A process that only its id is known of; its cgroups are looked up in procfs.
 fn origin(proc_root: &Path, pid: u32) -> Option<Origin> {
-    let comm = std::fs::read_to_string(proc_root.join(pid.to_string()).join("comm")).ok()?;
-    Some(Origin { pid: HostPid(pid), v2: CgroupId(0), v1: CgroupId(0), comm: comm.trim_end().into() })
+    // A name may be any bytes.
+    let comm = std::fs::read(proc_root.join(pid.to_string()).join("comm")).ok()?;
+    let comm = String::from_utf8_lossy(&comm).trim_end().into();
+    Some(Origin { pid: HostPid(pid), v2: CgroupId(0), v1: CgroupId(0), comm })
 }
 
 #[cfg(test)]

@@ -62,15 +62,15 @@ pub(super) fn watch(
 fn ask(device: &Device<'_>, memory: &mut Memory, driver: &str) -> Option<Gpu> {
     let uuid = device.uuid().ok()?;
     let Memory { utilization, memory_utilization, processes, seen } = memory;
-    utilization.push(samples(device, Sampling::GpuUtilization, &mut seen[0]));
-    memory_utilization.push(samples(device, Sampling::MemoryUtilization, &mut seen[1]));
+    let of_gpu = samples(device, Sampling::GpuUtilization, &mut seen[0]);
+    let of_memory = samples(device, Sampling::MemoryUtilization, &mut seen[1]);
+    let is_news = !(of_gpu.is_empty() && of_memory.is_empty());
+    utilization.push(of_gpu);
+    memory_utilization.push(of_memory);
     // Not found means that nobody did anything.
     let mut used = device.process_utilization_stats(seen[2]).unwrap_or_default();
     // Drivers put entries of no process among them, with any numbers and any time.
-    let latest = match seen[0].max(seen[1]) {
-        0 => u64::MAX,
-        newest => newest.saturating_add(AHEAD),
-    };
+    let latest = if is_news { seen[0].max(seen[1]).saturating_add(AHEAD) } else { u64::MAX };
     used.retain(|sample| {
         let is_possible = sample.sm_util <= 100 && sample.mem_util <= 100;
         is_possible && sample.timestamp > seen[2] && sample.timestamp <= latest

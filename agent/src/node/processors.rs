@@ -45,15 +45,17 @@ pub(super) fn stat(text: &str) -> Option<Vec<Number>> {
 pub(super) struct CpuTimes(Vec<(Arc<Labels>, f64)>);
 
 impl CpuTimes {
-    /// More than is ever taken back, in seconds: a CPU has gone, with its times.
+    /// More than is ever taken back of one CPU, in seconds: it has gone, with its times.
     const LARGE: f64 = 3.0;
 
     /// Shows no less than before.
     pub(super) fn hold(&mut self, numbers: &mut [Number]) {
         let usage = &node::RESOURCES_CPU_USAGE_SECONDS_TOTAL;
+        let is_cores = |number: &&Number| number.metric.name == node::RESOURCES_CPU_LOGICAL_CORES.name;
+        let cores = numbers.iter().find(is_cores).map_or(1.0, |number| number.value);
         for number in numbers.iter_mut().filter(|number| number.metric.name == usage.name) {
             match self.0.iter_mut().find(|(mode, _)| *mode == number.own) {
-                Some((_, shown)) if number.value < *shown && *shown - number.value < Self::LARGE => {
+                Some((_, shown)) if number.value < *shown && *shown - number.value < Self::LARGE * cores => {
                     number.value = *shown;
                 }
                 Some((_, shown)) => *shown = number.value,

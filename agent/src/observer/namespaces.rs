@@ -9,7 +9,7 @@ use crate::model::{BootNanos, HostPid, NetnsId};
 use crate::node::interfaces;
 use crate::state::Listener;
 
-/// How long an answer is believed. Addresses of a namespace rarely change, and reading them costs two files.
+/// How long an answer is believed. Addresses of a namespace rarely change, and reading them costs three files.
 const FRESH_NS: u64 = 30_000_000_000;
 /// A wildcard of a namespace with more addresses is shown as it is.
 const MOST_ADDRESSES: usize = 64;
@@ -60,7 +60,7 @@ impl Namespaces {
             return None;
         }
         let addresses = netns::reachable_addresses(&self.proc_root, pid, interfaces::placed).ok()?;
-        (!addresses.is_empty()).then_some((now, addresses))
+        Some((now, addresses))
     }
 
     /// What a listener is shown as: a wildcard stands for every address of its namespace, an IPv6 one for the IPv4 ones

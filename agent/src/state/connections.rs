@@ -233,11 +233,12 @@ impl Connections {
 
     /// Notes that a connection started, once.
     fn announce(&mut self, socket: &TcpSocket, connect_ns: u64, totals: &mut dyn Totals) {
+        let is_told = self.leads_to_told(socket);
         let Some(connection) = self.open.get_mut(&socket.id) else { return };
         if connection.start == Start::Unseen {
             connection.start = Start::Pending { connect_ns };
             // What a row told before the event may not have known of a translation.
-            connection.actual = socket.actual_destination();
+            (connection.actual, connection.is_told) = (socket.actual_destination(), is_told);
             totals.add_connection(connection.actual.ip(), connection.direction());
         }
         self.settle(socket);
@@ -259,9 +260,12 @@ impl Connections {
         !address.is_loopback() || self.limits.loopback_of.is_none_or(is_own)
     }
 
-    /// Whether an outbound connection leads to an address that is told.
+    /// Whether an outbound connection leads to an address that is told, also where it was turned to a proxy of its own
+    /// namespace.
     fn leads_to_told(&self, socket: &TcpSocket) -> bool {
-        direction(socket.role) == Direction::Inbound || self.is_told(socket.netns, socket.destination().ip())
+        let is_told = |address: SocketAddr| self.is_told(socket.netns, address.ip());
+        direction(socket.role) == Direction::Inbound
+            || is_told(socket.destination()) && is_told(socket.actual_destination())
     }
 
     fn failed(&mut self, socket: &TcpSocket, owner: Option<WorkloadIx>) {

@@ -156,8 +156,10 @@ impl Bus {
 
     fn error(&self, error: &zbus::Error) -> UnitError {
         match error {
-            // As NoSuchUnit. Others are of trouble that passes.
+            // As NoSuchUnit.
             zbus::Error::MethodError(name, ..) if name.starts_with(MANAGER) => UnitError::Unknown,
+            // As System.Error.EBUSY: a number of the kernel's, of trouble that passes.
+            zbus::Error::MethodError(..) => UnitError::Failed(error.to_string()),
             // Not the name of a unit, or one that is gone since its object was named.
             zbus::Error::FDO(error) if is_about_unit(error) => UnitError::Unknown,
             error => UnitError::Unreachable(format!("{}: {error}", self.name)),

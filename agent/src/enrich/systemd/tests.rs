@@ -281,8 +281,9 @@ async fn what_is_said_of_one_unit_is_not_said_of_systemd() {
     for unit in ["other.service", "masked.service", "gone.service", "bad name"] {
         assert_eq!(client.properties(unit).await, Err(UnitError::Unknown), "{unit}");
     }
-    let Err(UnitError::Unreachable(reason)) = client.properties("busy.service").await else { panic!() };
+    let Err(UnitError::Failed(reason)) = client.properties("busy.service").await else { panic!() };
     assert!(reason.contains("EBUSY"), "{reason}");
+    assert_eq!(client.properties("web.service").await, Ok(properties("notify", "")), "nobody waits");
 }
 
 #[tokio::test]

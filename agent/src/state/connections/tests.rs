@@ -340,6 +340,19 @@ fn the_loopback_of_another_namespace_is_not_told_unless_asked_for() {
         tables.handle(with((7, 7), TcpSocket { kind: SocketKind::Closed, ..socket }), Some(CLIENT), &mut ());
         assert_eq!(tables.open.len(), 0, "{sock}");
     }
+    // Turned to a proxy in its own namespace, which a row does not know before the event.
+    let turned = |kind, sock| TcpSocket {
+        actual: Some("127.0.0.1:15001".parse().unwrap()),
+        ..to(kind, sock, POD, "10.96.0.10:80")
+    };
+    for is_seen_before in [false, true] {
+        if is_seen_before {
+            let row = TcpSocket { actual: None, ..turned(SocketKind::Open, 7) };
+            tables.handle(with((0, 0), row), Some(CLIENT), &mut ());
+        }
+        tables.handle(turned(SocketKind::Connected, 7), Some(CLIENT), &mut ());
+        tables.handle(with((7, 7), turned(SocketKind::Closed, 7)), Some(CLIENT), &mut ());
+    }
     // Only its end is known; it never began.
     tables.handle(with((7, 7), sidecar(SocketKind::Closed, 4)), Some(CLIENT), &mut ());
     tables.handle(sidecar(SocketKind::ConnectFailed, 5), Some(CLIENT), &mut ());
