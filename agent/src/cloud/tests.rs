@@ -167,7 +167,10 @@ async fn azure_tells_everything_at_once() {
         )
     };
     let (info, asked) = fetch(Provider::Azure, [(PATH, 200, body("Spot"))]).await;
-    assert_eq!(line(&info.unwrap()), "azure sub-1 vm-1 Standard_D2s_v3 spot westeurope 2  10.1.0.4 20.1.2.3");
+    assert_eq!(
+        line(&info.unwrap()),
+        "azure sub-1 vm-1 Standard_D2s_v3 spot westeurope westeurope-2  10.1.0.4 20.1.2.3"
+    );
     assert_eq!(asked, [format!("{PATH} | metadata: true")]);
     for priority in ["Regular", ""] {
         let (info, _) = fetch(Provider::Azure, [(PATH, 200, body(priority))]).await;

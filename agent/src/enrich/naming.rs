@@ -114,17 +114,10 @@ fn ecs(cluster: Option<&str>, family: &str, task: Option<&str>, container: &str)
     format!("/ecs/{}/{family}/{}/{container}", last(cluster), short(&task))
 }
 
-/// The `app_id` of a `container_id`: that of a pod's container with the owner's name in the pod's place, that of a
-/// container of ECS without the task; empty for everything else and for pods without an owner.
+/// The `app_id` of a `container_id`: `/k8s/<namespace>/<owner>` of a pod's container; empty for everything else and for
+/// pods without an owner. A Coroot server knows no other form, and drops the traffic of what it does not know.
 pub fn app_id(container_id: &str) -> String {
-    if let Some(rest) = container_id.strip_prefix("/k8s/") {
-        return kubernetes::app_id(rest).unwrap_or_default();
-    }
-    let ecs = container_id.strip_prefix("/ecs/").map(|rest| rest.split('/').collect::<Vec<_>>());
-    match ecs.as_deref() {
-        Some([cluster, family, _, container]) => format!("/ecs/{cluster}/{family}/{container}"),
-        _ => String::new(),
-    }
+    container_id.strip_prefix("/k8s/").and_then(kubernetes::app_id).unwrap_or_default()
 }
 
 /// The `app_id` of a pod's container whose owner is known; `None` for what is no container of a pod.

@@ -105,6 +105,8 @@ fn volume_of(path: &str) -> Option<Box<str>> {
     let (_, below) = path.rsplit_once("/volumes/")?;
     let name = match below.strip_suffix("/_data") {
         Some(path) => path.rsplit('/').next()?,
+        // A directory that goes with the pod is no volume to a user.
+        None if below.starts_with("kubernetes.io~empty-dir/") => return None,
         None => below.split_once('~')?.1.split('/').nth(1)?,
     };
     (!name.is_empty()).then(|| name.into())
@@ -181,10 +183,7 @@ mod tests {
             ("8:1 /var/lib/docker/volumes/pg/_data /d rw - ext4 /dev/sda1 rw", Some(named("/d", "pg"))),
             ("8:1 /volumes/pg/_data /d rw shared:1 master:2 - ext4 /dev/sda1 rw", Some(named("/d", "pg"))),
             (&format!("8:1 /volumes/{anonymous}/_data /d rw - ext4 /dev/sda1 rw"), Some(plain("/d"))),
-            (
-                "8:1 /pods/x/volumes/kubernetes.io~empty-dir/cache /c rw - xfs /dev/sda1 rw",
-                Some(named("/c", "cache")),
-            ),
+            ("8:1 /pods/x/volumes/kubernetes.io~empty-dir/cache /c rw - xfs /dev/sda1 rw", Some(plain("/c"))),
             (
                 &format!("8:1 /pods/x/volumes/kubernetes.io~csi/{CLAIM}/mount /c rw - xfs /dev/sda1 rw"),
                 Some(named("/c", CLAIM)),

@@ -79,7 +79,7 @@ fn expect_labels_and_owners(agent: &Sonde, names: &[&str; 4]) {
         info(
             "/k8s/shop/web-7d4b9c6f58-x2x7z",
             names[0],
-            "/k8s/shop/web/main",
+            "/k8s/shop/web",
             "owner_kind=\"Deployment\",owner_name=\"web\",label_team=\"shop\",\
              label_app_kubernetes_io_name=\"web\\\"1\\\"\",label_other=\"\"",
         ),

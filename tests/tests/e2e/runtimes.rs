@@ -177,21 +177,21 @@ fn containers_of_swarm_and_ecs_have_the_names_of_their_tasks() {
     };
     let cluster = "arn:aws:ecs:eu-west-1:123456789012:cluster/prod";
     let task = "arn:aws:ecs:eu-west-1:123456789012:task/prod/0a1b2c3d4e5f60718293a4b5c6d7e8f9";
-    // Containers with the names and applications that they are to have.
+    // Containers with the names that they are to have.
     let containers = [
-        (run(&[swarm("shop_web.1.k3j4h5g6f7d8s9a0"), stack]), "/swarm/shop/web/1", ""),
-        (run(&[swarm("shop_web.2.q1w2e3r4t5z6u7i8"), stack]), "/swarm/shop/web/2", ""),
-        (run(&[swarm("cache.1.y1x2c3v4b5n6m7a8")]), "/swarm/_/cache/1", ""),
-        (ecs("prod", "shop", task), "/ecs/prod/shop/0a1b2c3d4e5f/nginx", "/ecs/prod/shop/nginx"),
-        (ecs(cluster, "cart", task), "/ecs/prod/cart/0a1b2c3d4e5f/nginx", "/ecs/prod/cart/nginx"),
+        (run(&[swarm("shop_web.1.k3j4h5g6f7d8s9a0"), stack]), "/swarm/shop/web/1"),
+        (run(&[swarm("shop_web.2.q1w2e3r4t5z6u7i8"), stack]), "/swarm/shop/web/2"),
+        (run(&[swarm("cache.1.y1x2c3v4b5n6m7a8")]), "/swarm/_/cache/1"),
+        (ecs("prod", "shop", task), "/ecs/prod/shop/0a1b2c3d4e5f/nginx"),
+        (ecs(cluster, "cart", task), "/ecs/prod/cart/0a1b2c3d4e5f/nginx"),
     ];
     let agent = Sonde::agent().start();
-    for (container, ..) in &containers {
+    for (container, _) in &containers {
         exercise(|arguments| container.traffic(arguments), &server);
     }
-    for (_, id, app) in &containers {
-        let labels = [("container_id", *id), ("destination", server.address.as_str()), ("app_id", *app)];
-        let info = [("container_id", *id), ("image", docker.image()), ("app_id", *app)];
+    for (_, id) in &containers {
+        let labels = [("container_id", *id), ("destination", server.address.as_str())];
+        let info = [("container_id", *id), ("image", docker.image()), ("app_id", "")];
         agent.expect(&[
             ("container_net_tcp_successful_connects_total", &labels, f64::from(CONNECTS)),
             ("container_info", &info, 1.0),
@@ -269,7 +269,7 @@ fn pods_have_the_same_names_by_cri_and_by_containerds_own_api() {
     }
     let image = containerd.image();
     for (agent, kind) in agents.iter().zip(["cri", "containerd"]) {
-        for (pod, app) in [("web-7d4b9c6f58-x2x7z", "/k8s/shop/web/nginx"), ("bare", "")] {
+        for (pod, app) in [("web-7d4b9c6f58-x2x7z", "/k8s/shop/web"), ("bare", "")] {
             let id = format!("/k8s/shop/{pod}/nginx");
             let labels =
                 [("container_id", id.as_str()), ("destination", server.address.as_str()), ("app_id", app)];

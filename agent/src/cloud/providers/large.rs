@@ -70,8 +70,12 @@ pub(super) async fn azure(client: &Client) -> Result<CloudInfo, Error> {
             "" | "regular" => ON_DEMAND.to_owned(),
             other => other.to_owned(),
         },
+        // A zone is a number within its region; others name zones as a whole.
+        availability_zone: match at(&value, "/compute/zone") {
+            zone if zone.is_empty() => zone,
+            zone => format!("{}-{zone}", at(&value, "/compute/location")),
+        },
         region: at(&value, "/compute/location"),
-        availability_zone: at(&value, "/compute/zone"),
         local_ipv4: address("privateIpAddress"),
         public_ipv4: address("publicIpAddress"),
         ..CloudInfo::default()

@@ -34,8 +34,8 @@ pub(super) fn app_id(rest: &str) -> Option<String> {
 
 /// The `app_id` by the owner's name.
 pub(super) fn app_id_of_owner(rest: &str, owner: &str) -> Option<String> {
-    let (namespace, _, container) = parts(rest)?;
-    Some(format!("/k8s/{namespace}/{owner}/{container}"))
+    let (namespace, ..) = parts(rest)?;
+    Some(format!("/k8s/{namespace}/{owner}"))
 }
 
 /// Namespace, pod, container.

@@ -138,21 +138,21 @@ fn runs_of_a_cronjob_share_a_name() {
 #[test]
 fn owners_of_pods() {
     let cases = [
-        ("/k8s/ns/web-7d4b9c6f58-x2x7z/nginx", "/k8s/ns/web/nginx"),
-        ("/k8s/ns/web-proxy-7d4b9c6f58-x2x7z/nginx", "/k8s/ns/web-proxy/nginx"),
-        ("/k8s/ns/agent-x2x7z/agent", "/k8s/ns/agent/agent"),
-        ("/k8s/ns/db-0/postgres", "/k8s/ns/db/postgres"),
+        ("/k8s/ns/web-7d4b9c6f58-x2x7z/nginx", "/k8s/ns/web"),
+        ("/k8s/ns/web-proxy-7d4b9c6f58-x2x7z/nginx", "/k8s/ns/web-proxy"),
+        ("/k8s/ns/agent-x2x7z/agent", "/k8s/ns/agent"),
+        ("/k8s/ns/db-0/postgres", "/k8s/ns/db"),
         ("/k8s/ns/web-proxy/nginx", ""),
         ("/k8s/ns/single/nginx", ""),
         ("/docker/web-0", ""),
         ("/k8s/ns", ""),
-        ("/ecs/prod/shop/0a1b2c3d4e5f/nginx", "/ecs/prod/shop/nginx"),
+        ("/ecs/prod/shop/0a1b2c3d4e5f/nginx", ""),
         ("/ecs/prod/shop", ""),
     ];
     for (container_id, expected) in cases {
         assert_eq!(app_id(container_id), expected, "{container_id}");
     }
-    assert_eq!(app_id_of_owner("/k8s/ns/odd-name/c", "odd").as_deref(), Some("/k8s/ns/odd/c"));
+    assert_eq!(app_id_of_owner("/k8s/ns/odd-name/c", "odd").as_deref(), Some("/k8s/ns/odd"));
     assert_eq!(app_id_of_owner("/docker/odd-name", "odd"), None);
 }
 

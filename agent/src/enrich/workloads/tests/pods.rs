@@ -30,16 +30,16 @@ fn a_container_gets_the_true_owner_and_the_labels_of_its_pod() {
     let [first, second] = questions;
     workloads.handle_inspected(first, Ok(metadata(name)), at(11));
     let app_id = |workloads: &Workloads, ix| workloads.labels(ix).get("app_id").map(str::to_owned);
-    assert_eq!(app_id(&workloads, all[0]).as_deref(), Some("/k8s/ns/my-odd-name/main"), "by its shape");
+    assert_eq!(app_id(&workloads, all[0]).as_deref(), Some("/k8s/ns/my-odd-name"), "by its shape");
     // The list may come before a name or after it.
     workloads.handle_pods(pods(name, "my-odd"));
-    assert_eq!(app_id(&workloads, all[0]).as_deref(), Some("/k8s/ns/my-odd/main"));
+    assert_eq!(app_id(&workloads, all[0]).as_deref(), Some("/k8s/ns/my-odd"));
     workloads.handle_pods(pods("late", "later"));
     workloads.handle_inspected(second, Ok(metadata("late")), at(12));
-    assert_eq!(app_id(&workloads, all[1]).as_deref(), Some("/k8s/ns/later/main"));
-    assert_eq!(app_id(&workloads, all[0]).as_deref(), Some("/k8s/ns/my-odd/main"), "it stays");
+    assert_eq!(app_id(&workloads, all[1]).as_deref(), Some("/k8s/ns/later"));
+    assert_eq!(app_id(&workloads, all[0]).as_deref(), Some("/k8s/ns/my-odd"), "it stays");
     let line = format!(
-        "container_kubernetes_info{{app_id=/k8s/ns/my-odd/main,container_id=/k8s/ns/{name}/main,container=main,\
+        "container_kubernetes_info{{app_id=/k8s/ns/my-odd,container_id=/k8s/ns/{name}/main,container=main,\
          label_app_kubernetes_io_part_of=shop,namespace=ns,node=node-1,owner_kind=Deployment,\
          owner_name=my-odd,pod={name}}} 1"
     );
