@@ -204,7 +204,7 @@ fn a_silent_systemd_costs_its_labels_and_nothing_else() {
     wait::until("the state of systemd in /status", || {
         let systemd = agent.status()["names"]["systemd"].clone();
         let reason = systemd["reason"].as_str().unwrap_or_default();
-        let is_told = systemd["state"] == "unreachable" && reason.starts_with("no answer from systemd");
+        let is_told = systemd["state"] == "unreachable" && reason.starts_with("no answer from /");
         wait::ensure(is_told, || systemd.to_string())
     });
 }
