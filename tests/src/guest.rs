@@ -151,6 +151,8 @@ impl Agent {
     fn start(refused: &str, flags: &[&str]) -> Result<Self> {
         let log = std::fs::File::create(AGENT_LOG).context("create the agent's log")?;
         let child = Command::new(AGENT)
+            // Namespaces of the guest have nothing else.
+            .env("SONDE_CONTAINER_LOOPBACK", "true")
             .args(["--listen", &AGENT_ADDRESS.to_string(), "--scrape-interval", "1s"])
             // What is off by default must load everywhere, too; totals of UDP are off where no zones are told apart.
             .args(["--zone", "guest"])
